@@ -1,0 +1,61 @@
+"""Where a kernel's taps meet a map: the integer arithmetic shared by every backend of the long convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+__all__ = ['AxisGeometry', 'axis_geometry', 'fast_fft_length', 'geometry']
+
+
+class AxisGeometry(NamedTuple):
+    """How the kernel lies on one axis.
+
+    Attributes:
+        start: First tap that can touch the map.
+        stop: One past the last such tap.
+        left: Taps kept before the centre, so tap ``start + left`` is the one of displacement 0.
+        right: Taps kept after the centre.
+        fft_length: Length at which the circular convolution equals the linear one on the map.
+    """
+
+    start: int
+    stop: int
+    left: int
+    right: int
+    fft_length: int
+
+
+@lru_cache(maxsize=None)
+def fast_fft_length(minimum: int) -> int:
+    """Return the smallest even length of at least ``minimum`` whose prime factors are 2, 3, 5 and 7."""
+    length = max(2, minimum + minimum % 2)
+    while True:
+        rest = length
+        for prime in (2, 3, 5, 7):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 2
+
+
+@lru_cache(maxsize=4096)
+def axis_geometry(size: int, kernel: int, causal: bool) -> AxisGeometry:
+    """Return the geometry of a kernel of ``kernel`` taps on an axis of ``size`` pixels.
+
+    A tap of displacement ``d`` reads pixel ``n - d``, so only ``|d| < size`` matters. A circular convolution of length
+    ``N`` reads pixel ``n - d + N`` as well, which must lie outside the map for every kept tap: ``N >= size + left``
+    and ``N >= size + right``.
+    """
+    centre = 0 if causal else kernel // 2
+    left = min(centre, size - 1)
+    right = min(kernel - 1 - centre, size - 1)
+    start = centre - left
+    return AxisGeometry(start, start + left + right + 1, left, right, fast_fft_length(size + max(left, right)))
+
+
+def geometry(spatial: Sequence[int], kernel: Sequence[int], causal: bool = False) -> tuple[AxisGeometry, ...]:
+    """Return the geometry of every axis, see :func:`axis_geometry`."""
+    return tuple(axis_geometry(int(size), int(taps), causal) for size, taps in zip(spatial, kernel))
