@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Renews the exact pins of both lanes from pyproject.toml: bash requirements/lock.sh [--upgrade]
+# What is pinned already stays unless it must change or --upgrade is given.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+lock() {
+    local lane="$1"
+    shift
+    echo opencv-python-headless | uv pip compile pyproject.toml - --extra "$lane" --extra test --extra lint \
+        --python-version 3.10 --override requirements/headless.txt --build-constraints "requirements/build-$lane.txt" \
+        --no-annotate --custom-compile-command 'bash requirements/lock.sh' --output-file "requirements/$lane.txt" \
+        --quiet "$@"
+}
+
+lock onedl --universal "$@"
+lock openmmlab --python-platform x86_64-manylinux_2_28 "$@"
