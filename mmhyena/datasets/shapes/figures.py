@@ -17,7 +17,7 @@ RADIUS_PER_SIZE = {'circle': 0.5, 'ring': 0.52, 'square': 0.64, 'star': 0.6, 'tr
 CORNERS = {'square': 4, 'star': 5, 'triangle': 3}
 STAR_INNER = (0.42, 0.56)  # inner over outer radius; a regular pentagon would have 0.81
 RING_WIDTH = (0.28, 0.5)  # width of the band over the outer radius
-ASPECT = (0.82, 1.22)
+ASPECT = (0.9, 1.11)  # square root of length over breadth
 
 TEXTURES = ('plain', 'stripes', 'checks', 'dots', 'noise', 'material', 'photo')
 TEXTURE_ODDS = (0.22, 0.16, 0.12, 0.1, 0.14, 0.14, 0.12)

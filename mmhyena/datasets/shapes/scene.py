@@ -16,6 +16,7 @@ FIGURES = (3, 7)  # fewest and most figures per scene
 MIN_SIZE = 12.0  # pixels
 MAX_SIZE_SHARE = 0.5  # of the image's shorter side
 SIZE_BETA = (2.2, 1.5)  # shape of the size's distribution between its limits, on a logarithmic scale
+INSIDE = 0.2  # how far, in sizes, a centre at least lies inside the image, unless it is put next to another
 NEIGHBOUR_ODDS = 0.35  # how often a figure is put next to an earlier one rather than anywhere
 PLACING_TRIES = 12
 
@@ -139,7 +140,8 @@ class _Canvas:
             angle = self.rng.uniform(0, 2 * np.pi)
             reach = self.rng.uniform(0.6, 1.1) * (other.radius + size / 2)
             return other.cx + reach * np.cos(angle), other.cy + reach * np.sin(angle)
-        return self.rng.uniform(0, w), self.rng.uniform(0, h)
+        margin = INSIDE * size
+        return self.rng.uniform(margin, w - margin), self.rng.uniform(margin, h - margin)
 
     def paint(self, figure: Figure, keep_visible: bool = True) -> bool:
         """Paint ``figure`` over all others, unless ``keep_visible`` and something would be left with little to see."""
