@@ -10,7 +10,8 @@ import sys
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmhyena.datasets.shapes import DEFAULT_CLS_SIZE, ShapesError, generate_shapes
+from mmhyena.datasets.manifest import DatasetFolderError
+from mmhyena.datasets.shapes import DEFAULT_CLS_SIZE, generate_shapes
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             written = generate_shapes(
                 progress=lambda done, total: bar.update(task, completed=done, total=total), **options
             )
-    except (ShapesError, ValueError, OSError) as error:
+    except (DatasetFolderError, ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     print(f'Shapes {"written to" if written else "is complete in"} {options["out"]}')

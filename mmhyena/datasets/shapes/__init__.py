@@ -37,7 +37,7 @@ counted. A figure is placed only where it and every earlier one keep at least ``
 (and ``MIN_VISIBLE_PIXELS`` of them), so no unlabelled scrap is left over and every instance has ``iscrowd`` 0.
 """
 
-from .dataset import DEFAULT_CLS_SIZE, ShapesError, generate_shapes
+from .dataset import DEFAULT_CLS_SIZE, generate_shapes
 from .figures import CLASSES
 from .palette import PALETTE, SEG_CLASSES, SEG_PALETTE
 from .scene import MIN_VISIBLE_FRACTION, MIN_VISIBLE_PIXELS, SPLITS, Scene, render_scene, render_single
@@ -52,7 +52,6 @@ __all__ = [
     'SEG_PALETTE',
     'SPLITS',
     'Scene',
-    'ShapesError',
     'generate_shapes',
     'render_scene',
     'render_single',

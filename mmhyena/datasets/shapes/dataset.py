@@ -5,29 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ..manifest import Counter, GeneratedFolder, Progress
 from .figures import CLASSES
 from .scene import SPLITS, Scene, render_scene, render_single
 
 DEFAULT_CLS_SIZE = 64
-MANIFEST = 'manifest.json'
 VERSION = 1
 """Version of the pictures; raised whenever the same parameters would give other pixels or another tree."""
 
 JPEG_QUALITY = 95
 ADE_NAMES = {'train': 'training', 'val': 'validation'}
 OWN_ENTRIES = (*SPLITS, 'images', 'annotations', 'classification')
-
-Progress = Callable[[int, int], None]
-
-
-class ShapesError(Exception):
-    """The output folder cannot be used as asked; the message says which and what to do."""
 
 
 def generate_shapes(
@@ -61,7 +54,7 @@ def generate_shapes(
         True if images were written, False if the data set was there already.
 
     Raises:
-        ShapesError: ``out`` holds something else, or Shapes with other parameters and ``force`` is off.
+        DatasetFolderError: ``out`` holds something else, or Shapes with other parameters and ``force`` is off.
         ValueError: a parameter is out of range.
         OSError: ``out`` cannot be written.
     """
@@ -82,82 +75,19 @@ def generate_shapes(
     render_scene(0, size=(height, width))
     render_single(0, 0, size=(cls_size, cls_size))
 
-    root = Path(out)
-    if not _make_room(root, parameters, force):
+    folder = GeneratedFolder(out, 'Shapes', VERSION, parameters, OWN_ENTRIES)
+    if not folder.open(force):
         return False
-    manifest = {'dataset': 'shapes', 'version': VERSION, 'complete': False, 'parameters': parameters}
-    _write_json(root / MANIFEST, manifest)
-    counter = _Counter(progress, train + val + parameters['cls_train'] + parameters['cls_val'])
-    files = {}
+    counter = Counter(progress, train + val + parameters['cls_train'] + parameters['cls_val'])
     for split in SPLITS:
-        files[split] = _write_scenes(root, split, parameters, counter)
-        files[f'classification/{split}'] = _write_singles(root, split, parameters, counter)
-    _write_json(root / MANIFEST, dict(manifest, complete=True, files=files))
+        _write_scenes(folder.root, split, parameters, counter)
+        _write_singles(folder.root, split, parameters, counter)
+    folder.close()
     return True
 
 
-class _Counter:
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def step(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-
-def _make_room(root: Path, parameters: dict, force: bool) -> bool:
-    """Clear ``root`` for writing; False if it already holds what is wanted."""
-    if root.exists() and not root.is_dir():
-        raise ShapesError(f'{root} is a file; name a folder with --out')
-    if not root.exists() or not any(root.iterdir()):
-        root.mkdir(parents=True, exist_ok=True)
-        return True
-    manifest = _read_manifest(root)
-    if manifest is None:
-        raise ShapesError(f'{root} is not empty and holds no Shapes data set; name another folder with --out')
-    same = manifest.get('parameters') == parameters and manifest.get('version') == VERSION
-    if same and _is_complete(root, manifest):
-        return False
-    if not same and manifest.get('complete') and not force:
-        raise ShapesError(
-            f'{root} holds Shapes with other parameters ({_difference(manifest, parameters)}); '
-            'replace it with --force or name another folder with --out'
-        )
-    for name in OWN_ENTRIES:
-        if (root / name).exists():
-            shutil.rmtree(root / name)
-    return True
-
-
-def _read_manifest(root: Path) -> dict | None:
-    try:
-        manifest = json.loads((root / MANIFEST).read_text())
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    return manifest if isinstance(manifest, dict) and manifest.get('dataset') == 'shapes' else None
-
-
-def _is_complete(root: Path, manifest: dict) -> bool:
-    if not manifest.get('complete'):
-        return False
-    expected = dict(manifest['files'])
-    for split, ade in ADE_NAMES.items():
-        expected[f'images/{ade}'] = expected[f'annotations/{ade}'] = expected[split]
-        if not (root / f'annotations/instances_{split}.json').is_file():
-            return False
-    return all(sum(p.is_file() for p in (root / name).rglob('*')) == count for name, count in expected.items())
-
-
-def _difference(manifest: dict, parameters: dict) -> str:
-    if manifest.get('version') != VERSION:
-        return f'version {manifest.get("version")} instead of {VERSION}'
-    old = manifest.get('parameters', {})
-    return ', '.join(f'{k} {old.get(k)} instead of {v}' for k, v in parameters.items() if old.get(k) != v)
-
-
-def _write_scenes(root: Path, split: str, parameters: dict, counter: _Counter) -> int:
-    """Write the images of a split, their links and label maps, and the COCO json; return the number of images."""
+def _write_scenes(root: Path, split: str, parameters: dict, counter: Counter) -> None:
+    """Write the images of a split, their links and label maps, and the COCO json."""
     ade = ADE_NAMES[split]
     folders = [root / name for name in (split, f'images/{ade}', f'annotations/{ade}')]
     for folder in folders:
@@ -177,12 +107,11 @@ def _write_scenes(root: Path, split: str, parameters: dict, counter: _Counter) -
     categories = [{'id': i + 1, 'name': name, 'supercategory': 'shape'} for i, name in enumerate(CLASSES)]
     info = {'description': 'Shapes, generated by mmhyena', 'version': str(VERSION)}
     coco = {'info': info, 'licenses': [], 'categories': categories, 'images': images, 'annotations': annotations}
-    _write_json(root / f'annotations/instances_{split}.json', coco)
-    return parameters[split]
+    write_json(root / f'annotations/instances_{split}.json', coco)
 
 
-def _write_singles(root: Path, split: str, parameters: dict, counter: _Counter) -> int:
-    """Write the classification images of a split, classes in turn; return their number."""
+def _write_singles(root: Path, split: str, parameters: dict, counter: Counter) -> None:
+    """Write the classification images of a split, classes in turn."""
     base = root / 'classification' / split
     for name in CLASSES:
         (base / name).mkdir(parents=True, exist_ok=True)
@@ -192,7 +121,6 @@ def _write_singles(root: Path, split: str, parameters: dict, counter: _Counter) 
         image = render_single(index, label, seed=parameters['seed'], split=split, size=(side, side))
         save_jpeg(base / CLASSES[label] / f'{index:06d}.jpg', image)
         counter.step()
-    return parameters[f'cls_{split}']
 
 
 def coco_annotations(scene: Scene, image_id: int, first_id: int) -> list[dict]:
@@ -229,5 +157,6 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2 if path.name == MANIFEST else None) + '\n')
+def write_json(path: Path, content: dict) -> None:
+    """Write a (possibly large) annotation file, without indentation."""
+    path.write_text(json.dumps(content) + '\n')
