@@ -9,12 +9,22 @@ mmpretrain.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-__all__ = ['DATASETS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'SCOPE', 'TRANSFORMS']
+__all__ = [
+    'DATASETS',
+    'HOOKS',
+    'METRICS',
+    'MODELS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'SCOPE',
+    'TRANSFORMS',
+]
 
 SCOPE = 'mmhyena'
 
@@ -41,6 +51,12 @@ class ToolkitRegistry(Registry):
                 self._toolkit_locations.pop(0)
         return super().get(key)
 
+    @contextmanager
+    def switch_scope_and_registry(self, scope: str | None) -> Iterator[Registry]:
+        """Build what this registry is asked for in its own scope, also while a run's default scope is a toolkit's."""
+        with super().switch_scope_and_registry(scope or SCOPE) as registry:
+            yield registry
+
 
 def _registry(parent: Registry, locations: Sequence[str] = (), toolkit_locations: Sequence[str] = ()) -> Registry:
     return ToolkitRegistry(
@@ -48,9 +64,10 @@ def _registry(parent: Registry, locations: Sequence[str] = (), toolkit_locations
     )
 
 
-MODELS = _registry(root.MODELS, ['mmhyena.layers', 'mmhyena.backbones'], ['mmhyena.heads'])
+MODELS = _registry(root.MODELS, ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.engine'], ['mmhyena.heads'])
 DATASETS = _registry(root.DATASETS, toolkit_locations=['mmhyena.datasets'])
 TRANSFORMS = _registry(root.TRANSFORMS, toolkit_locations=['mmhyena.datasets'])
 METRICS = _registry(root.METRICS, toolkit_locations=['mmhyena.datasets'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])
+OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = _registry(root.OPTIM_WRAPPER_CONSTRUCTORS, ['mmhyena.engine'])

@@ -100,7 +100,10 @@ if hasattr(torch.library, 'custom_op'):  # torch >= 2.4: opaque to torch.compile
 
     @_fft_conv_backward.register_fake
     def _(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return (torch.empty(u.shape, dtype=u.dtype, device=u.device), torch.empty(k.shape, dtype=k.dtype, device=k.device))
+        return (
+            torch.empty(u.shape, dtype=u.dtype, device=u.device),
+            torch.empty(k.shape, dtype=k.dtype, device=k.device),
+        )
 
     def _setup_context(ctx, inputs: tuple, output: Tensor) -> None:
         u, k, ctx.left = inputs

@@ -1,0 +1,37 @@
+"""The separable convolution of ConvFormer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .activation import StarReLU
+from .token_mixer import TokenMixer
+
+__all__ = ['SepConv']
+
+
+@MODELS.register_module()
+class SepConv(TokenMixer):
+    """Inverted separable convolution (MetaFormer baselines, arXiv 2210.13452; MobileNetV2's block without norms).
+
+    Args:
+        channels: Number of channels C.
+        expansion: Channels of the depthwise convolution, in multiples of C.
+        kernel_size: Taps of the depthwise convolution on both axes, odd.
+    """
+
+    def __init__(self, channels: int, expansion: int = 2, kernel_size: int = 7) -> None:
+        super().__init__()
+        hidden = expansion * channels
+        self.in_proj = nn.Linear(channels, hidden, bias=False)
+        self.act = StarReLU()
+        self.conv = nn.Conv2d(hidden, hidden, kernel_size, padding=kernel_size // 2, groups=hidden, bias=False)
+        self.out_proj = nn.Linear(hidden, channels, bias=False)
+
+    def forward(self, x: Tensor, prepared: Any = None) -> Tensor:
+        """Mix ``x`` ``(B, H, W, C)``."""
+        x = self.act(self.in_proj(x)).permute(0, 3, 1, 2)  # (B, 2C, H, W), channels last in memory
+        return self.out_proj(self.conv(x).permute(0, 2, 3, 1))  # (B, H, W, C)

@@ -1,0 +1,26 @@
+"""What every token mixer has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ['TokenMixer']
+
+
+class TokenMixer(nn.Module):
+    """Base of the modules that mix the pixels of a map ``(B, *spatial, C)`` into one of the same shape.
+
+    A mixer whose weights have to be turned into something costly, a kernel say, does that in :meth:`prepare`. A block
+    under activation checkpointing calls it once, outside the part that runs twice.
+    """
+
+    def prepare(self, spatial: Sequence[int]) -> Any:
+        """Return what :meth:`forward` needs for maps of size ``spatial`` besides the map, or None for nothing."""
+        return None
+
+    def forward(self, x: Tensor, prepared: Any = None) -> Tensor:
+        """Mix ``x`` ``(B, *spatial, C)``; ``prepared`` is None or a result of :meth:`prepare`."""
+        raise NotImplementedError
