@@ -22,7 +22,7 @@ class MetaFormerClsHead(ClsHead):
         in_channels: Channels C of the last feature.
         ratio: Width of the hidden layer in multiples of C.
         dropout: Dropout before the last layer.
-        init_cfg: MMEngine's initialisation config.
+        init_cfg: MMEngine's initialisation config; truncated normal of 0.02 if None.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
     """
 
@@ -32,10 +32,10 @@ class MetaFormerClsHead(ClsHead):
         in_channels: int,
         ratio: int = 4,
         dropout: float = 0.0,
-        init_cfg: dict | list[dict] | None = dict(type='TruncNormal', layer='Linear', std=0.02),
+        init_cfg: dict | list[dict] | None = None,
         **kwargs,
     ) -> None:
-        super().__init__(init_cfg=init_cfg, **kwargs)
+        super().__init__(init_cfg=init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02), **kwargs)
         self.fc1 = nn.Linear(in_channels, ratio * in_channels)
         self.act = SquaredReLU()
         self.norm = nn.LayerNorm(ratio * in_channels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 __all__ = ['AxisGeometry', 'axis_geometry', 'fast_fft_length', 'geometry']
@@ -27,7 +27,7 @@ class AxisGeometry(NamedTuple):
     fft_length: int
 
 
-@lru_cache(maxsize=None)
+@cache
 def fast_fft_length(minimum: int) -> int:
     """Return the smallest even length of at least ``minimum`` whose prime factors are 2, 3, 5 and 7."""
     length = max(2, minimum + minimum % 2)
