@@ -1,0 +1,184 @@
+"""Training and testing of any config, whichever toolkit it is written for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.utils import digit_version
+from torch import nn
+
+from .config import adapt_to_device, check_data, default_work_dir, load_config
+from .errors import UserError
+from .toolkits import Toolkit, use_toolkit
+from .weights import check_weights, read_checkpoint
+
+__all__ = ['evaluate', 'train']
+
+
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    auto_scale_lr: bool = False,
+) -> Runner:
+    """Train a classifier, detector or segmentor; the toolkit is found from the config's ``default_scope``.
+
+    Args:
+        config: Config file.
+        work_dir: Where logs and checkpoints go. Default: the config's, else ``work_dirs/<config name>``.
+        resume: ``'auto'`` for the latest checkpoint in ``work_dir``, or a checkpoint file.
+        amp: Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        cfg_options: Overrides with dotted keys.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        auto_scale_lr: Scale the learning rate by the ratio of the actual to the config's base batch size.
+
+    Returns:
+        The runner after training.
+
+    Raises:
+        UserError: For wrong input.
+    """
+    cfg, _ = _prepare(config, work_dir, cfg_options, launcher)
+    if 'train_dataloader' not in cfg:
+        raise UserError(f'config {config} has no train_dataloader: it can be tested, not trained')
+    adapt_to_device(cfg, amp)
+    if auto_scale_lr:
+        if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
+            raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {config} does not set')
+        cfg.auto_scale_lr.enable = True
+    check_data(cfg, ('train', 'val'))
+    if resume is not None:
+        cfg.resume, cfg.load_from = True, _resume_from(resume, cfg.work_dir)
+    runner = Runner.from_cfg(cfg)
+    if resume is not None:
+        check_weights(_unwrap(runner.model), read_checkpoint(cfg.load_from), cfg.load_from)
+    runner.train()
+    return runner
+
+
+def evaluate(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> dict[str, float]:
+    """Evaluate a checkpoint on the test set of a config.
+
+    Args:
+        config: Config file.
+        checkpoint: Weights; every tensor has to fit.
+        work_dir: Where logs go. Default: the config's, else ``work_dirs/<config name>``.
+        out: ``*.json`` for the metrics, ``*.pkl`` for all predictions.
+        show_dir: Where to draw the predictions on every image.
+        tta: Test-time augmentation as the config's ``tta_model`` and ``tta_pipeline`` say.
+        cfg_options: Overrides with dotted keys.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        UserError: For wrong input, a checkpoint that does not fit included.
+    """
+    if out is not None and Path(out).suffix not in ('.json', '.pkl'):
+        raise UserError(f'--out {out}: the name must end in .json (metrics) or .pkl (predictions)')
+    weights = read_checkpoint(checkpoint)
+    cfg, toolkit = _prepare(config, work_dir, cfg_options, launcher)
+    adapt_to_device(cfg)
+    check_data(cfg, ('test',))
+    if show_dir is not None:
+        _draw_predictions(cfg, toolkit, show_dir)
+    if tta:
+        _use_tta(cfg)
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    runner = Runner.from_cfg(cfg)
+    model = _unwrap(runner.model)
+    check_weights(model.module if tta else model, weights, checkpoint)
+    if out is not None and out.endswith('.pkl'):
+        runner.test_evaluator.metrics.append(_dump_predictions(toolkit, out))
+    metrics = runner.test()
+    if out is not None and out.endswith('.json') and is_main_process():
+        mmengine.dump({key: float(value) for key, value in metrics.items()}, out, indent=2)
+    return metrics
+
+
+def _prepare(
+    config: str | Path, work_dir: str | None, cfg_options: Mapping[str, Any] | None, launcher: str
+) -> tuple[Config, Toolkit]:
+    cfg = load_config(config, cfg_options)
+    toolkit = use_toolkit(cfg)
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(cfg)
+    return cfg, toolkit
+
+
+def _resume_from(resume: str, work_dir: str) -> str:
+    # MMEngine 0.10.7 reads its own training state with torch.load's default, which torch 2.6 made weights-only.
+    old_engine = digit_version(mmengine.__version__) <= digit_version('0.10.7')
+    if old_engine and digit_version(torch.__version__) >= digit_version('2.6'):
+        raise UserError(
+            f'--resume: mmengine {mmengine.__version__} cannot resume with torch {torch.__version__}: '
+            "use torch below 2.6, or pip install 'mmhyena[onedl]' in a new environment"
+        )
+    if resume != 'auto':
+        return resume
+    latest = find_latest_checkpoint(work_dir)
+    if latest is None:
+        raise UserError(f'--resume: no checkpoint in {work_dir}: drop --resume to start, or name a checkpoint')
+    return latest
+
+
+def _draw_predictions(cfg: Config, toolkit: Toolkit, show_dir: str) -> None:
+    """Switch on the toolkit's own visualization hook for every test image."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise UserError(f'--show-dir needs default_hooks.visualization, which {cfg.filename} does not set')
+    show_dir = str(Path(show_dir).absolute())
+    if toolkit.task == 'classification':
+        hook.update(enable=True, out_dir=show_dir, interval=1)
+    elif toolkit.task == 'detection':
+        hook.update(draw=True, test_out_dir=show_dir, interval=1)
+    else:
+        hook.update(draw=True, interval=1)
+        cfg.visualizer.update(save_dir=show_dir)
+
+
+def _use_tta(cfg: Config) -> None:
+    for key in ('tta_model', 'tta_pipeline'):
+        if key not in cfg:
+            raise UserError(f'--tta needs {key}, which {cfg.filename} does not set')
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def _dump_predictions(toolkit: Toolkit, out: str) -> DumpResults:
+    if toolkit.task == 'detection':
+        from mmdet.evaluation import DumpDetResults
+
+        return DumpDetResults(out_file_path=out)
+    return DumpResults(out_file_path=out)
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,45 @@
+"""Evaluate a checkpoint of a classifier, detector or segmentor: python tools/test.py CONFIG CHECKPOINT."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmhyena.apis import evaluate
+from mmhyena.apis.cli import add_run_arguments, export_local_rank
+from mmhyena.apis.errors import run_cli
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint of a classifier, detector or segmentor.')
+    parser.add_argument('config', help='config file; its default_scope tells the task')
+    parser.add_argument('checkpoint', help='weights; every tensor has to fit the model')
+    parser.add_argument('--out', metavar='FILE', help='*.json for the metrics, *.pkl for all predictions')
+    parser.add_argument('--show-dir', help='draw the predictions on every test image into this folder')
+    parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_pipeline")
+    add_run_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Test, and return the exit code."""
+    args = parse_args(argv)
+    export_local_rank(args)
+    return run_cli(
+        lambda: evaluate(
+            args.config,
+            args.checkpoint,
+            work_dir=args.work_dir,
+            out=args.out,
+            show_dir=args.show_dir,
+            tta=args.tta,
+            cfg_options=args.cfg_options,
+            launcher=args.launcher,
+        )
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
