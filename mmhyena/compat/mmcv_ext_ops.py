@@ -75,7 +75,7 @@ def softnms(
     Returns:
         Indices of the kept boxes by falling score, int64, (K,).
     """
-    rows = torch.cat([boxes, scores[:, None]], dim=1).to(compute_dtype(boxes.dtype)).numpy().copy()  # (N, 5)
+    rows = torch.cat([boxes, scores[:, None]], dim=1).to(compute_dtype(boxes.dtype)).numpy()  # (N, 5)
     order = np.arange(len(rows))
     iou_threshold = rows.dtype.type(ctypes.c_float(iou_threshold).value)
     done = 0
