@@ -74,6 +74,8 @@ class GeneratedFolder:
             for name in self.entries:
                 if (self.root / name).is_dir():
                     shutil.rmtree(self.root / name)
+                else:
+                    (self.root / name).unlink(missing_ok=True)
         self.root.mkdir(parents=True, exist_ok=True)
         self._write(self.header)
         return True
@@ -85,6 +87,8 @@ class GeneratedFolder:
     def _count(self) -> dict[str, int]:
         counts: dict[str, int] = {}
         for entry in self.entries:
+            if (self.root / entry).is_file():
+                counts[entry] = 1
             for folder, _, files in os.walk(self.root / entry):
                 if files:
                     counts[Path(folder).relative_to(self.root).as_posix()] = len(files)
