@@ -14,7 +14,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 PACKAGE = 'mmhyena'
 MIM_ITEMS = ('configs', 'tools', 'demo', 'model-index.yml')
-SKIPPED = ('__pycache__', '*.py[cod]', '*.pth', '*.log')
+# The last three set up a clone, which an installed package is not.
+SKIPPED = ('__pycache__', '*.py[cod]', '*.pth', '*.log', 'lib', 'quickstart.sh', 'run_tests.sh')
 
 
 def link_or_copy(source: Path, target: Path) -> None:
