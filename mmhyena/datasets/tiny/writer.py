@@ -32,7 +32,7 @@ class Writer:
     def labels(self, split: str, classes: int) -> np.ndarray:
         """Draw one label per image (num,), different for neighbouring images."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), classes])
-        return (rng.integers(classes) + np.arange(self.num) * (classes // 3 + 1)) % classes
+        return (rng.integers(classes) + np.arange(self.num) * (classes // 3 | 1)) % classes
 
     def folder(self, *parts: str) -> Path:
         """Return ``root/parts``, created."""
