@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     options = vars(parse_args(argv))
     columns = TextColumn('Shapes'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     try:
-        with Progress(*columns, transient=True) as bar:
+        with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
             task = bar.add_task('images', total=None)
             written = generate_shapes(
                 progress=lambda done, total: bar.update(task, completed=done, total=total), **options

@@ -37,7 +37,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        with Progress(TextColumn('tiny data sets'), BarColumn(), MofNCompleteColumn(), transient=True) as bar:
+        with Progress(
+            TextColumn('tiny data sets'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        ) as bar:
             task = bar.add_task('images', total=None)
             folders = write_tiny(
                 args.out,
