@@ -38,7 +38,7 @@ choose_mode() {
         NAME=quickstart-quick
         DATA=data/shapes-quick
         DATA_OPTIONS=(--train 16 --val 8)
-        TRAIN_OPTIONS=(train_cfg.max_epochs=1 default_hooks.logger.interval=1 train_dataloader.batch_size=4)
+        TRAIN_OPTIONS=(train_cfg.max_epochs=1 train_cfg.val_begin=2 default_hooks.logger.interval=1 train_dataloader.batch_size=4)
         PICTURES=2
     fi
     WORK="work_dirs/$NAME"
@@ -68,14 +68,18 @@ PYTHON
     say "device: $device"
 }
 
-# Runs a tool with its whole output in a log, of which the lines that show progress pass through.
+# Runs a tool with its whole output in a log; of each progress line the position, time left and main figures are shown.
 run_tool() { # LOG COMMAND...
     local log="$1"
     shift
     mkdir -p "$(dirname "$log")"
-    "$PY" -u "$@" 2>&1 </dev/null | tee "$log" |
-        awk '/ - INFO - .*(Epoch|Iter)\(|Average (Precision|Recall).*IoU=0.50:0.95 \| area=   all/ {
-                 sub(/^.* - INFO - /, ""); print "        " $0; fflush() }' || {
+    "$PY" -u "$@" 2>&1 </dev/null | tee "$log" | awk '
+        / - INFO - .*(Epoch|Iter)\((train|val|test)\)/ {
+            sub(/^.* - INFO - /, "")
+            gsub(/ +(base_lr|lr|time|data_time|memory|grad_norm|acc|loss_[a-z_]+|coco\/[a-z]+_mAP_[0-9a-z]+): *[^ ]+/, "")
+            print "        " $0
+            fflush()
+        }' || {
         grep -v '^ *$' "$log" | tail -n 12 >&2
         die "$1 failed (whole output: $ROOT/$log)"
     }

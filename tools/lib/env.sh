@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the shell scripts in tools/: messages, the choice of Python, and the pinned environment.
 # Sourced, not run. Sets ROOT, VENV and PY. Runs on bash 3.2 and later.
 #
