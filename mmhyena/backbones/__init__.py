@@ -1,5 +1,6 @@
 """Backbones with multi-scale features. Needs torch and mmengine alone."""
 
 from .hyena_former import HyenaFormer
+from .hyena_vit import HyenaViT
 
-__all__ = ['HyenaFormer']
+__all__ = ['HyenaFormer', 'HyenaViT']

@@ -27,6 +27,8 @@ class Attention(TokenMixer):
         ValueError: If the heads do not divide the channels.
     """
 
+    accepts_class_token = True
+
     def __init__(self, channels: int, head_dim: int = 32, qkv_bias: bool = False, proj_bias: bool = False) -> None:
         super().__init__()
         if channels % head_dim:

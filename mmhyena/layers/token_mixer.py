@@ -15,7 +15,12 @@ class TokenMixer(nn.Module):
 
     A mixer whose weights have to be turned into something costly, a kernel say, does that in :meth:`prepare`. A block
     under activation checkpointing calls it once, outside the part that runs twice.
+
+    Attributes:
+        accepts_class_token: Whether it also maps ``(B, 1 + H * W, C)``, a class token before the flattened pixels.
     """
+
+    accepts_class_token = False
 
     def prepare(self, spatial: Sequence[int]) -> Any:
         """Return what :meth:`forward` needs for maps of size ``spatial`` besides the map, or None for nothing."""

@@ -1,0 +1,195 @@
+"""Attention with a learned, low-rank mask of positions (IBiT)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .resample import resample
+from .token_mixer import TokenMixer
+
+__all__ = ['LearnedMaskAttention', 'mask_target', 'roll_index']
+
+
+def roll_index(patches: int, class_token: bool = True, roll: str = 'aligned') -> Tensor:
+    """Return which column of the stored matrix holds each entry of the mask, ``(N, N)``.
+
+    Row ``i`` is stored relative to its own patch: the column of patch ``j`` is ``(j - i) mod patches``, behind the
+    class column where there is one (arXiv 2509.22719, section 3). The published code forgets that column when it
+    rolls back, and so did the published runs; ``roll='official'`` does the same.
+
+    Args:
+        patches: Number of patches.
+        class_token: Whether a class token stands before the patches; its row and column are stored as they are.
+        roll: ``'aligned'`` or ``'official'``.
+    """
+    place = torch.arange(patches)
+    index = (place - place[:, None]) % patches  # (patches, patches)
+    if not class_token:
+        return index
+    index = torch.nn.functional.pad(index if roll == 'official' else index + 1, (1, 0))  # (patches, N)
+    return torch.cat([torch.arange(patches + 1)[None], index])
+
+
+def mask_target(grid_size: Sequence[int], class_token: bool = True) -> Tensor:
+    """Return the stored matrix of the initial mask ``exp(-0.5 * distance in patches)``, ``(N, N)`` in float64.
+
+    The row and the column of the class token are 1.
+    """
+    places = [torch.arange(size, dtype=torch.float64) for size in grid_size]
+    points = torch.cartesian_prod(*places).view(prod(grid_size), len(grid_size))
+    mask = torch.exp(-0.5 * torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist'))
+    place = torch.arange(len(points))
+    stored = mask.gather(1, (place + place[:, None]) % len(points))  # the inverse of the aligned roll
+    return torch.nn.functional.pad(stored, (1, 0, 1, 0), value=1.0) if class_token else stored
+
+
+@lru_cache(maxsize=16)
+def _mask_factors(grid_size: tuple[int, ...], rank: int, class_token: bool) -> tuple[Tensor, Tensor]:
+    """Best factors ``(rank, N)`` of the target: its truncated SVD, the singular values shared between both."""
+    u, s, vh = torch.linalg.svd(mask_target(grid_size, class_token))
+    root = s[:rank].sqrt()[:, None]
+    return (root * u[:, :rank].T).float(), (root * vh[:rank]).float()
+
+
+@lru_cache(maxsize=64)
+def _same_offsets(size: int, new: int) -> tuple[Tensor, Tensor]:
+    """For each pair (query, key) on an axis of ``new`` patches, the pair on the trained axis that stands in for it.
+
+    The pair has the same offset, cut to the offsets that were trained, and lies as near as it can to the query's
+    relative place. Both tensors are ``(new, new)``.
+    """
+    place = torch.arange(new)
+    offset = (place - place[:, None]).clamp(1 - size, size - 1)
+    query = torch.round(place * ((size - 1) / max(new - 1, 1))).long()[:, None]
+    query = query.maximum(-offset).minimum(size - 1 - offset)
+    return query, query + offset
+
+
+@MODELS.register_module()
+class LearnedMaskAttention(TokenMixer):
+    """Attention whose scores are multiplied by a learned mask of positions (IBiT, arXiv 2509.22719, section 3).
+
+    Each head has a mask ``M`` over all pairs of tokens, stored as two factors ``(rank, N)`` in a layout relative to
+    each query, in which a local mask has a low rank. With ``S = q k^T / sqrt(head_dim)``:
+
+    - ``normalisation='frobenius'``, as published: ``P = S * M / (|S * M|_F + 1e-8)``, without a softmax. The norm is
+      taken over all pairs of a head, so outputs shrink as the map grows.
+    - ``normalisation='softmax'``, ours: ``P = softmax(S) * M``, each row divided by the sum of its magnitudes. For a
+      positive mask that is ``softmax(S + log M)``; negative entries keep their sign. Rows do not depend on the number
+      of other queries.
+
+    On another grid than the built one, square or not, the mask is rebuilt from the trained one: a pair of patches takes
+    the entry of the trained pair with the same offset, on each axis at the query place that is relatively nearest;
+    offsets beyond the trained ones take the farthest trained one. The class token's row and column are resampled.
+
+    Args:
+        channels: Number of channels C.
+        grid_size: Patches on each axis of the maps it is built for, or one number for a square.
+        num_heads: Number of heads.
+        rank: Rank of the stored matrix.
+        roll: ``'aligned'``, or ``'official'`` for published weights, see :func:`roll_index`.
+        normalisation: ``'frobenius'`` or ``'softmax'``.
+        class_token: Whether the first token is a class token; inputs are then ``(B, 1 + H * W, C)``.
+        qkv_bias: Whether queries, keys and values have a bias.
+
+    Raises:
+        ValueError: If an argument is not one of the above.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        grid_size: int | Sequence[int] = 14,
+        num_heads: int = 3,
+        rank: int = 9,
+        roll: str = 'aligned',
+        normalisation: str = 'frobenius',
+        class_token: bool = False,
+        qkv_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.grid_size = (grid_size,) * 2 if isinstance(grid_size, int) else tuple(grid_size)
+        tokens = prod(self.grid_size) + class_token
+        if channels % num_heads:
+            raise ValueError(
+                f'LearnedMaskAttention needs channels to be a multiple of num_heads, got {channels}, {num_heads}'
+            )
+        if roll not in ('aligned', 'official'):
+            raise ValueError(f"roll must be 'aligned' or 'official', got {roll!r}")
+        if normalisation not in ('frobenius', 'softmax'):
+            raise ValueError(f"normalisation must be 'frobenius' or 'softmax', got {normalisation!r}")
+        if not 1 <= rank <= tokens:
+            raise ValueError(f'rank must be 1 to {tokens}, the number of tokens, got {rank}')
+        self.num_heads, self.roll, self.normalisation, self.class_token = num_heads, roll, normalisation, class_token
+        self.accepts_class_token = class_token
+        rows, columns = _mask_factors(self.grid_size, rank, class_token)
+        self.mask_rows = nn.Parameter(rows.repeat(num_heads, 1, 1))  # (heads, rank, N)
+        self.mask_columns = nn.Parameter(columns.repeat(num_heads, 1, 1))
+        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
+        self.proj = nn.Linear(channels, channels)
+
+    def prepare(self, spatial: Sequence[int]) -> Tensor:
+        """Return the mask ``(heads, N, N)`` for maps of ``spatial`` patches, differentiable."""
+        stored = self.mask_rows.transpose(1, 2) @ self.mask_columns  # (heads, N, N)
+        index = roll_index(prod(self.grid_size), self.class_token, self.roll).to(stored.device)
+        mask = stored.gather(2, index.expand_as(stored))
+        return mask if tuple(spatial) == self.grid_size else self._rebuild(mask, tuple(spatial))
+
+    def _rebuild(self, mask: Tensor, spatial: tuple[int, ...]) -> Tensor:
+        """Turn ``mask`` ``(heads, N, N)`` into that of another grid."""
+        if len(spatial) != len(self.grid_size) or min(spatial) < 1:
+            raise ValueError(
+                f'LearnedMaskAttention is built for a grid of {len(self.grid_size)} axes, got a map of {spatial}'
+            )
+        first, axes = int(self.class_token), len(spatial)
+        pairs = mask[:, first:, first:].reshape(-1, *self.grid_size, *self.grid_size)  # (heads, *grid, *grid)
+        for axis, (size, new) in enumerate(zip(self.grid_size, spatial), start=1):
+            query, key = _same_offsets(size, new)
+            # Both of the axis' dimensions to the front, where indexing with two tensors puts its result.
+            pairs = pairs.movedim((axis, axis + axes), (0, 1))[query.to(mask.device), key.to(mask.device)]
+            pairs = pairs.movedim((0, 1), (axis, axis + axes))
+        patches = pairs.reshape(-1, prod(spatial), prod(spatial))
+        if not self.class_token:
+            return patches
+        row = resample(mask[:, 0, 1:].unflatten(-1, self.grid_size), spatial).flatten(1)  # (heads, patches)
+        column = resample(mask[:, 1:, 0].unflatten(-1, self.grid_size), spatial).flatten(1)
+        top = torch.cat([mask[:, :1, :1], row[:, None]], dim=2)  # (heads, 1, N)
+        return torch.cat([top, torch.cat([column[..., None], patches], dim=2)], dim=1)
+
+    def _mask_for(self, x: Tensor) -> Tensor:
+        if not self.class_token:
+            return self.prepare(x.shape[1:-1])
+        if x.dim() != 3 or x.shape[1] != 1 + prod(self.grid_size):
+            raise ValueError(
+                f'LearnedMaskAttention expects (B, {1 + prod(self.grid_size)}, C), class token first, got '
+                f'{tuple(x.shape)}; pass the mask of prepare((H, W)) with tokens of another grid'
+            )
+        return self.prepare(self.grid_size)
+
+    def forward(self, x: Tensor, prepared: Tensor | None = None) -> Tensor:
+        """Mix ``x`` ``(B, *spatial, C)``, or ``(B, 1 + H * W, C)`` with a class token.
+
+        Args:
+            x: The tokens.
+            prepared: Mask of :meth:`prepare`; required where a class token stands before another grid than the
+                built one, whose shape the tokens do not tell.
+        """
+        mask = self._mask_for(x) if prepared is None else prepared
+        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, N, head_dim)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, heads, N, N)
+        if self.normalisation == 'frobenius':
+            weights = scores * mask
+            # In float32: the squares of half-precision scores overflow.
+            norm = torch.linalg.matrix_norm(weights.float(), keepdim=True) + 1e-8
+        else:
+            weights = scores.softmax(-1) * mask
+            norm = weights.float().abs().sum(-1, keepdim=True) + 1e-8
+        y = (weights / norm).to(v.dtype) @ v  # (B, heads, N, head_dim)
+        return self.proj(y.transpose(1, 2).flatten(2)).view_as(x)

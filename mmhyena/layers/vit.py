@@ -1,0 +1,124 @@
+"""The ViT shell around a token mixer: patches, positions, block, channel MLP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torchvision.ops import StochasticDepth
+
+from ..registry import MODELS
+
+__all__ = ['PatchEmbed', 'ViTBlock', 'resample_grid', 'sincos_grid']
+
+
+class PatchEmbed(nn.Module):
+    """Project patches that do not overlap; the right and lower edges are padded with zeros to whole patches.
+
+    Args:
+        in_channels: Channels of the image.
+        embed_dims: Channels C of a patch.
+        patch_size: Pixels of a patch on both axes.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, patch_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, in_channels, H, W)`` to ``(B, ceil(H / patch), ceil(W / patch), C)``."""
+        height, width = (-size % self.patch_size for size in x.shape[2:])
+        if height or width:
+            x = F.pad(x, (0, width, 0, height))
+        return self.proj(x).permute(0, 2, 3, 1)
+
+
+def resample_grid(table: Tensor, size: Sequence[int]) -> Tensor:
+    """Resample a table of positions ``(1, h, w, C)`` to ``(1, *size, C)``, bicubically as ViT does."""
+    if tuple(table.shape[1:3]) == tuple(size):
+        return table
+    table = table.permute(0, 3, 1, 2).float()  # (1, C, h, w)
+    table = F.interpolate(table, size=tuple(size), mode='bicubic', align_corners=False)
+    return table.permute(0, 2, 3, 1)
+
+
+def sincos_grid(size: Sequence[int], dim: int) -> Tensor:
+    """Return the fixed sine-cosine code ``(1, h, w, dim)`` of a grid, half of it for each axis.
+
+    Frequencies are ``10000 ** (-i / n)`` (Attention is all you need, arXiv 1706.03762, section 3.5), so a place keeps
+    its code when the grid grows.
+
+    Raises:
+        ValueError: If ``dim`` is not a multiple of 4.
+    """
+    if dim % 4:
+        raise ValueError(f'the sine-cosine position code needs embed_dims to be a multiple of 4, got {dim}')
+    frequency = torch.exp(-math.log(10000.0) / (dim // 4) * torch.arange(dim // 4))
+    height, width = size
+    rows, columns = (torch.arange(n)[:, None] * frequency for n in size)  # (n, dim / 4)
+    rows = torch.cat([rows.sin(), rows.cos()], dim=-1)[:, None].expand(-1, width, -1)
+    columns = torch.cat([columns.sin(), columns.cos()], dim=-1)[None].expand(height, -1, -1)
+    return torch.cat([rows, columns], dim=-1)[None]  # (1, h, w, dim)
+
+
+class ViTBlock(nn.Module):
+    """Token mixer and channel MLP with GELU, each behind a norm and beside a residual (ViT, arXiv 2010.11929).
+
+    Args:
+        channels: Number of channels C.
+        token_mixer: Config of the mixer, built with ``channels``.
+        mlp_ratio: Width of the hidden layer in multiples of C.
+        drop_rate: Dropout behind the mixer and the MLP.
+        drop_path_rate: Probability with which a sample skips a branch in training.
+        residual_from_norm: Whether the residual is the normalised input, ``mixer(LN x) + LN x``, as in IBiT
+            (arXiv 2509.22719), instead of the input.
+        with_cp: Whether activations are computed again in the backward instead of kept; the mixer's kernel is not.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        token_mixer: dict,
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        residual_from_norm: bool = False,
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.residual_from_norm = residual_from_norm
+        self.with_cp = with_cp
+        hidden = int(mlp_ratio * channels)
+        self.norm1 = nn.LayerNorm(channels, eps=1e-6)
+        self.token_mixer = MODELS.build(dict(token_mixer, channels=channels))
+        self.norm2 = nn.LayerNorm(channels, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.drop = nn.Dropout(drop_rate)
+        self.drop_path = StochasticDepth(drop_path_rate, 'row') if drop_path_rate else nn.Identity()
+
+    def forward(self, x: Tensor, spatial: Sequence[int]) -> Tensor:
+        """Map ``x`` ``(B, H, W, C)``, or ``(B, 1 + H * W, C)`` with a class token, to the same shape.
+
+        Args:
+            x: The tokens.
+            spatial: Patches on each axis, ``(H, W)``.
+        """
+        has_class_token = x.dim() != len(spatial) + 2
+        if self.with_cp and torch.is_grad_enabled():
+            prepared = self.token_mixer.prepare(spatial)
+            return checkpoint(self._forward, x, prepared, use_reentrant=False)
+        # Without a class token the mixer sees the grid itself and may take a cached kernel.
+        return self._forward(x, self.token_mixer.prepare(spatial) if has_class_token else None)
+
+    def _forward(self, x: Tensor, prepared: Any = None) -> Tensor:
+        normed = self.norm1(x)
+        mixed = self.token_mixer(normed, prepared)
+        x = (normed if self.residual_from_norm else x) + self.drop_path(self.drop(mixed))
+        normed = self.norm2(x)
+        return (normed if self.residual_from_norm else x) + self.drop_path(self.drop(self.mlp(normed)))
