@@ -1,0 +1,84 @@
+"""Detection of OneDL and OpenMMLab packages installed over each other."""
+
+import sys
+
+import pytest
+
+from mmhyena import compat
+from mmhyena.compat import lanes
+
+ONEDL = [t.onedl for t in lanes.TOOLKITS]
+OPENMMLAB = [t.openmmlab for t in lanes.TOOLKITS]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Makes exactly the given distributions (version 1.0) installed."""
+
+    def install(*names: str) -> None:
+        for name in names:
+            folder = tmp_path / f'{name.replace("-", "_")}-1.0.dist-info'
+            folder.mkdir()
+            (folder / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n')
+        monkeypatch.setattr(sys, 'path', [str(tmp_path)])
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ('names', 'lane'),
+    [([], None), (ONEDL, 'onedl'), (OPENMMLAB, 'openmmlab'), (['mmengine'], 'openmmlab'), (['onedl-mmcv'], 'onedl')],
+)
+def test_one_lane_is_fine(installed, caplog, names, lane):
+    installed(*names)
+    assert lanes.installed_lane() == lane
+    assert compat.check_lanes() == []
+    assert not caplog.records
+
+
+@pytest.mark.parametrize('toolkit', lanes.TOOLKITS, ids=lambda t: t.name)
+def test_each_pair_is_found(installed, toolkit):
+    installed(*ONEDL, toolkit.openmmlab)
+    assert lanes.installed_lane() == 'mixed'
+    with pytest.raises(compat.LaneConflictError) as error:
+        compat.check_lanes()
+    message = str(error.value)
+    assert '\n' not in message
+    assert f'{toolkit.onedl} and {toolkit.openmmlab}' in message
+    assert f'`pip uninstall -y {toolkit.onedl} {toolkit.openmmlab}`' in message
+    assert f'`pip install {toolkit.onedl}=={toolkit.onedl_version}`' in message
+    assert f'`pip install {toolkit.openmmlab}=={toolkit.openmmlab_version}`' in message
+
+
+def test_without_raising_it_is_one_warning(installed, caplog):
+    installed(*ONEDL, *OPENMMLAB)
+    assert compat.check_lanes(raise_error=False) == list(lanes.TOOLKITS)
+    (record,) = caplog.records
+    assert record.levelname == 'WARNING'
+    assert '\n' not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ('names', 'present', 'absent'),
+    [
+        (ONEDL, ['onedl-mmcv==2.3.6'], [' mmcv==']),
+        (OPENMMLAB, [' mmcv==2.1.0'], ['onedl-mmcv==']),
+        ([], ['onedl-mmcv==2.3.6', ' mmcv==2.1.0'], []),
+    ],
+)
+def test_the_way_to_compiled_mmcv_is_that_of_the_lane(installed, names, present, absent):
+    installed(*names)
+    command = lanes.compiled_mmcv_command()
+    assert 'MMCV_WITH_OPS=1 pip install --no-build-isolation' in command
+    assert all(part in command for part in present)
+    assert not any(part in command for part in absent)
+
+
+def test_environment_report_names_both_versions_of_a_conflict(installed):
+    installed('mmcv', 'onedl-mmcv', 'mmdet')
+    report = compat.environment_report()
+    assert report['lane'] == 'mixed'
+    assert report['mmcv'] == 'onedl-mmcv 1.0, mmcv 1.0'
+    assert report['mmdet'] == 'mmdet 1.0'
+    assert report['mmseg'] == report['torch'] == 'not installed'
+    assert all(isinstance(value, str) for value in report.values())
