@@ -225,14 +225,14 @@ class HyenaViT(BaseModule):
         for entry in mixer_schedule(settings['token_mixers'], self.num_layers):
             mixer = copy.deepcopy(dict(settings[entry] if isinstance(entry, str) else entry))
             known = dict(
-                grid_size=self.patch_resolution,
+                map_size=self.patch_resolution,
                 num_heads=self.num_heads,
                 class_token=self.with_cls_token,
-                depth_index=hyena_blocks,
+                block_index=hyena_blocks,
             )
             takes = inspect.signature(_mixer_class(mixer['type'])).parameters
             mixer = {name: value for name, value in known.items() if name in takes} | mixer
-            hyena_blocks += 'depth_index' in takes
+            hyena_blocks += 'block_index' in takes
             mixers.append(mixer)
         return mixers
 

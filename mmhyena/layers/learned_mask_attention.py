@@ -36,13 +36,13 @@ def roll_index(patches: int, class_token: bool = True, roll: str = 'aligned') ->
     return torch.cat([torch.arange(patches + 1)[None], index])
 
 
-def mask_target(grid_size: Sequence[int], class_token: bool = True) -> Tensor:
+def mask_target(map_size: Sequence[int], class_token: bool = True) -> Tensor:
     """Return the stored matrix of the initial mask ``exp(-0.5 * distance in patches)``, ``(N, N)`` in float64.
 
     The row and the column of the class token are 1.
     """
-    places = [torch.arange(size, dtype=torch.float64) for size in grid_size]
-    points = torch.cartesian_prod(*places).view(prod(grid_size), len(grid_size))
+    places = [torch.arange(size, dtype=torch.float64) for size in map_size]
+    points = torch.cartesian_prod(*places).view(prod(map_size), len(map_size))
     mask = torch.exp(-0.5 * torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist'))
     place = torch.arange(len(points))
     stored = mask.gather(1, (place + place[:, None]) % len(points))  # the inverse of the aligned roll
@@ -50,9 +50,9 @@ def mask_target(grid_size: Sequence[int], class_token: bool = True) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _mask_factors(grid_size: tuple[int, ...], rank: int, class_token: bool) -> tuple[Tensor, Tensor]:
+def _mask_factors(map_size: tuple[int, ...], rank: int, class_token: bool) -> tuple[Tensor, Tensor]:
     """Best factors ``(rank, N)`` of the target: its truncated SVD, the singular values shared between both."""
-    u, s, vh = torch.linalg.svd(mask_target(grid_size, class_token))
+    u, s, vh = torch.linalg.svd(mask_target(map_size, class_token))
     root = s[:rank].sqrt()[:, None]
     return (root * u[:, :rank].T).float(), (root * vh[:rank]).float()
 
@@ -90,7 +90,7 @@ class LearnedMaskAttention(TokenMixer):
 
     Args:
         channels: Number of channels C.
-        grid_size: Patches on each axis of the maps it is built for, or one number for a square.
+        map_size: Patches on each axis of the maps it is made for, one integer for all axes or one for each.
         num_heads: Number of heads.
         rank: Rank of the stored matrix.
         roll: ``'aligned'``, or ``'official'`` for published weights, see :func:`roll_index`.
@@ -105,7 +105,7 @@ class LearnedMaskAttention(TokenMixer):
     def __init__(
         self,
         channels: int,
-        grid_size: int | Sequence[int] = 14,
+        map_size: int | Sequence[int] = 14,
         num_heads: int = 3,
         rank: int = 9,
         roll: str = 'aligned',
@@ -114,8 +114,8 @@ class LearnedMaskAttention(TokenMixer):
         qkv_bias: bool = True,
     ) -> None:
         super().__init__()
-        self.grid_size = (grid_size,) * 2 if isinstance(grid_size, int) else tuple(grid_size)
-        tokens = prod(self.grid_size) + class_token
+        self.map_size = (map_size,) * 2 if isinstance(map_size, int) else tuple(map_size)
+        tokens = prod(self.map_size) + class_token
         if channels % num_heads:
             raise ValueError(
                 f'LearnedMaskAttention needs channels to be a multiple of num_heads, got {channels}, {num_heads}'
@@ -128,7 +128,7 @@ class LearnedMaskAttention(TokenMixer):
             raise ValueError(f'rank must be 1 to {tokens}, the number of tokens, got {rank}')
         self.num_heads, self.roll, self.normalisation, self.class_token = num_heads, roll, normalisation, class_token
         self.accepts_class_token = class_token
-        rows, columns = _mask_factors(self.grid_size, rank, class_token)
+        rows, columns = _mask_factors(self.map_size, rank, class_token)
         self.mask_rows = nn.Parameter(rows.repeat(num_heads, 1, 1))  # (heads, rank, N)
         self.mask_columns = nn.Parameter(columns.repeat(num_heads, 1, 1))
         self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
@@ -137,19 +137,19 @@ class LearnedMaskAttention(TokenMixer):
     def prepare(self, spatial: Sequence[int]) -> Tensor:
         """Return the mask ``(heads, N, N)`` for maps of ``spatial`` patches, differentiable."""
         stored = self.mask_rows.transpose(1, 2) @ self.mask_columns  # (heads, N, N)
-        index = roll_index(prod(self.grid_size), self.class_token, self.roll).to(stored.device)
+        index = roll_index(prod(self.map_size), self.class_token, self.roll).to(stored.device)
         mask = stored.gather(2, index.expand_as(stored))
-        return mask if tuple(spatial) == self.grid_size else self._rebuild(mask, tuple(spatial))
+        return mask if tuple(spatial) == self.map_size else self._rebuild(mask, tuple(spatial))
 
     def _rebuild(self, mask: Tensor, spatial: tuple[int, ...]) -> Tensor:
         """Turn ``mask`` ``(heads, N, N)`` into that of another grid."""
-        if len(spatial) != len(self.grid_size) or min(spatial) < 1:
+        if len(spatial) != len(self.map_size) or min(spatial) < 1:
             raise ValueError(
-                f'LearnedMaskAttention is built for a grid of {len(self.grid_size)} axes, got a map of {spatial}'
+                f'LearnedMaskAttention is built for a grid of {len(self.map_size)} axes, got a map of {spatial}'
             )
         first, axes = int(self.class_token), len(spatial)
-        pairs = mask[:, first:, first:].reshape(-1, *self.grid_size, *self.grid_size)  # (heads, *grid, *grid)
-        for axis, (size, new) in enumerate(zip(self.grid_size, spatial), start=1):
+        pairs = mask[:, first:, first:].reshape(-1, *self.map_size, *self.map_size)  # (heads, *grid, *grid)
+        for axis, (size, new) in enumerate(zip(self.map_size, spatial), start=1):
             query, key = _same_offsets(size, new)
             # Both of the axis' dimensions to the front, where indexing with two tensors puts its result.
             pairs = pairs.movedim((axis, axis + axes), (0, 1))[query.to(mask.device), key.to(mask.device)]
@@ -157,20 +157,20 @@ class LearnedMaskAttention(TokenMixer):
         patches = pairs.reshape(-1, prod(spatial), prod(spatial))
         if not self.class_token:
             return patches
-        row = resample(mask[:, 0, 1:].unflatten(-1, self.grid_size), spatial).flatten(1)  # (heads, patches)
-        column = resample(mask[:, 1:, 0].unflatten(-1, self.grid_size), spatial).flatten(1)
+        row = resample(mask[:, 0, 1:].unflatten(-1, self.map_size), spatial).flatten(1)  # (heads, patches)
+        column = resample(mask[:, 1:, 0].unflatten(-1, self.map_size), spatial).flatten(1)
         top = torch.cat([mask[:, :1, :1], row[:, None]], dim=2)  # (heads, 1, N)
         return torch.cat([top, torch.cat([column[..., None], patches], dim=2)], dim=1)
 
     def _mask_for(self, x: Tensor) -> Tensor:
         if not self.class_token:
             return self.prepare(x.shape[1:-1])
-        if x.dim() != 3 or x.shape[1] != 1 + prod(self.grid_size):
+        if x.dim() != 3 or x.shape[1] != 1 + prod(self.map_size):
             raise ValueError(
-                f'LearnedMaskAttention expects (B, {1 + prod(self.grid_size)}, C), class token first, got '
+                f'LearnedMaskAttention expects (B, {1 + prod(self.map_size)}, C), class token first, got '
                 f'{tuple(x.shape)}; pass the mask of prepare((H, W)) with tokens of another grid'
             )
-        return self.prepare(self.grid_size)
+        return self.prepare(self.map_size)
 
     def forward(self, x: Tensor, prepared: Tensor | None = None) -> Tensor:
         """Mix ``x`` ``(B, *spatial, C)``, or ``(B, 1 + H * W, C)`` with a class token.
