@@ -1,0 +1,85 @@
+"""The pins agree with pyproject.toml, the package itself asks for little, and a wheel holds what OpenMMLab looks for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+LANES = {'onedl': ('3.10', '3.11', '3.12'), 'openmmlab': ('3.10',)}
+
+
+def read_pins(lane: str, python: str) -> dict[str, str]:
+    """Versions by package name that the lock file gives one Python on 64-bit Linux."""
+    place = {'sys_platform': 'linux', 'platform_system': 'Linux', 'platform_machine': 'x86_64'}
+    place |= {'python_version': python, 'python_full_version': f'{python}.9'}
+    pins = {}
+    for line in (ROOT / f'requirements/{lane}.txt').read_text().splitlines():
+        if line.startswith('#'):
+            continue
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate(place):
+            assert requirement.name not in pins, f'{requirement.name} is pinned twice for Python {python}'
+            pins[requirement.name] = str(requirement.specifier).removeprefix('==')
+    return pins
+
+
+def extra(name: str) -> list[Requirement]:
+    """The requirements of an extra, those of the extras it names included."""
+    found = []
+    for requirement in map(Requirement, PROJECT['optional-dependencies'][name]):
+        nested = [extra(inner) for inner in requirement.extras] if requirement.name == 'mmhyena' else [[requirement]]
+        found += [item for group in nested for item in group]
+    return found
+
+
+@pytest.mark.parametrize(('lane', 'python'), [(lane, python) for lane in LANES for python in LANES[lane]])
+def test_pins_satisfy_the_extras(lane: str, python: str):
+    pins = read_pins(lane, python)
+    wanted = [*map(Requirement, PROJECT['dependencies']), *extra(lane), *extra('test'), *extra('lint')]
+    wrong = [str(item) for item in wanted if not item.specifier.contains(pins.get(item.name, '0'), prereleases=True)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize('lane', LANES)
+def test_lock_names_no_place_and_only_headless_opencv(lane: str):
+    text = (ROOT / f'requirements/{lane}.txt').read_text()
+    assert not re.search(r'://|^-|@', text, flags=re.MULTILINE)
+    for python in LANES[lane]:
+        assert [name for name in read_pins(lane, python) if 'opencv' in name] == ['opencv-python-headless']
+
+
+def test_package_itself_needs_no_openmmlab():
+    assert {Requirement(text).name for text in PROJECT['dependencies']} == {'numpy', 'torch', 'torchvision'}
+
+
+def test_wheel_holds_configs_and_tools(tmp_path: Path):
+    source = tmp_path / 'source'
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'mmhyena', 'configs', 'tools'):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('.mim', '__pycache__'))
+        else:
+            source.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, source)
+    code = f'from setuptools import build_meta; print(build_meta.build_wheel({str(tmp_path)!r}))'
+    built = subprocess.run([sys.executable, '-c', code], cwd=source, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    names = set(zipfile.ZipFile(tmp_path / built.stdout.split()[-1]).namelist())
+    own = {f'mmhyena/{path.relative_to(ROOT / "mmhyena")}' for path in (ROOT / 'mmhyena').rglob('*.py')}
+    own = {name for name in own if '.mim' not in name}
+    configs = {f'mmhyena/.mim/{path.relative_to(ROOT)}' for path in (ROOT / 'configs').rglob('*.py')}
+    assert own | configs | {'mmhyena/.mim/tools/train.py', 'mmhyena/py.typed'} <= names
+    assert not any('quickstart' in name or name.startswith(('tests', 'tools', 'configs')) for name in names)
