@@ -1,4 +1,4 @@
-"""The pins agree with pyproject.toml, the package itself asks for little, and a wheel holds what OpenMMLab looks for."""
+"""Pins agree with pyproject.toml, the package itself asks for little, and a wheel holds what OpenMMLab looks for."""
 
 from __future__ import annotations
 
