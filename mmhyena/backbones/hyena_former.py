@@ -106,7 +106,7 @@ class HyenaFormer(BaseModule):
             Downsample(channels[i], channels[i + 1], *((7, 4, 2) if i == 0 else (3, 2, 1)), norm_first=i > 0)
             for i in range(len(self.depths))
         )
-        drop_rates = torch.linspace(0, drop_path_rate, sum(self.depths)).split(self.depths)
+        drop_rates = torch.linspace(0, drop_path_rate, sum(self.depths), device='cpu').split(self.depths)
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
@@ -146,8 +146,9 @@ class HyenaFormer(BaseModule):
         """Return the features of ``x`` ``(B, in_channels, H, W)``.
 
         Returns:
-            One tensor for each of ``out_indices``: ``(B, C, ceil(H / s), ceil(W / s))`` at strides s of 4, 8, 16, 32
-            up to rounding, or ``(B, C)`` if ``gap_before_final_norm``.
+            One tensor for each of ``out_indices``: ``(B, C, H / s, W / s)`` at strides s of 4, 8, 16 and 32, or
+            ``(B, C)`` if ``gap_before_final_norm``. ``(H + 1) // 4`` rows leave the stem, and each further stage
+            halves them, rounding up.
         """
         if min(x.shape[2:]) < self.min_size:
             raise ValueError(
