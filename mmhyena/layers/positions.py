@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..registry import MODELS
 from .resample import resample
 
-__all__ = ['ComplexExponentialPosition', 'SinCosPosition']
+__all__ = ['AxialPosition', 'ComplexExponentialPosition', 'SinCosPosition']
 
 
 class PositionTable(nn.Module):
@@ -88,3 +88,36 @@ class ComplexExponentialPosition(PositionTable):
         tent = torch.cat([rise[:-1], rise.flip(0)])[:, None]  # (taps, 1)
         angle = torch.linspace(1e-4, bands - 1, bands) * (2 * math.pi / taps * torch.arange(taps)[:, None])
         super().__init__(torch.cat([tent, angle.cos(), -angle.sin()], dim=-1))  # (taps, dim)
+
+
+@MODELS.register_module()
+class AxialPosition(nn.Module):
+    """Learnable code of Hyena N-D: one table of the normalised position, read along every axis.
+
+    Entry ``n`` of ``N`` starts as ``[t, cos(f w), -sin(f w)]`` with ``t = n / (N - 1)``, ``w = 2 pi n / N`` and the
+    frequencies ``f = linspace(1e-4, bands - 1, bands)`` (arXiv 2309.13600, section 3; Hyena Hierarchy, arXiv
+    2302.10866, appendix D). A centred kernel has displacements of both signs, so its ``t`` runs from -1 to 1 (ours).
+
+    Args:
+        kernel_size: Taps on each axis; the table is as long as the longest and resampled to the others.
+        dim: Length of the code of one axis, odd: ``1 + 2 * bands``.
+        centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
+
+    Raises:
+        ValueError: If ``dim`` is even or smaller than 3.
+    """
+
+    def __init__(self, kernel_size: Sequence[int], dim: int = 3, centered: bool = False) -> None:
+        super().__init__()
+        if dim < 3 or dim % 2 == 0:
+            raise ValueError(f'AxialPosition needs an odd dim of at least 3, got {dim}')
+        taps, bands = max(kernel_size), (dim - 1) // 2
+        t = torch.linspace(-1 if centered else 0, 1, taps)[:, None]
+        angle = torch.linspace(1e-4, bands - 1, bands) * (2 * math.pi / taps * torch.arange(taps)[:, None])
+        self.table = nn.Parameter(torch.cat([t, angle.cos(), -angle.sin()], dim=-1))  # (taps, dim)
+        self.dim = dim
+
+    def forward(self, kernel_size: Sequence[int]) -> list[Tensor]:
+        """Return the code ``(size, dim)`` of every axis."""
+        table = self.table.T  # (dim, taps)
+        return [resample(table, (size,)).T for size in kernel_size]

@@ -1,0 +1,221 @@
+"""Hyena N-D: gated long convolutions over one, two or three axes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..ops import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from ..registry import MODELS
+from .long_conv import LongConv
+from .nd_directions import Direction
+from .token_mixer import TokenMixer
+
+__all__ = ['DirectionalLongConv', 'HyenaND']
+
+_FILTERS = {
+    'joint': dict(type='JointFilter'),
+    'product': dict(type='ProductFilter'),
+    'direct': dict(type='DirectFilter'),
+}
+_WINDOWS = {
+    'standard': dict(type='ExponentialWindow'),
+    'sqrt': dict(type='ExponentialWindow', sqrt=True),
+    'learned': dict(type='ExponentialWindow', learnable=True),
+    'symmetric': dict(type='SymmetricWindow'),
+    'none': None,
+}
+_DIRECTIONS = {
+    'causal': dict(type='CausalDirection'),
+    'alternating': dict(type='AlternatingDirection'),
+    'four_way': dict(type='FourWayDirection'),
+    'parallel': dict(type='ParallelDirection'),
+    'centered': dict(type='CenteredDirection'),
+}
+_CONVS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+Kernels = list[tuple[Tensor, Tensor]]
+
+
+def _part(kind: str, part: str | dict | None, short: dict[str, dict | None], **args: object) -> dict | None:
+    """Return the config of a part, given as such or by its short name, with those of ``args`` that the class takes."""
+    if isinstance(part, str):
+        if part not in short:
+            raise ValueError(f'{kind} {part!r} is unknown; choose one of {", ".join(short)}, or a config')
+        part = short[part]
+    if part is None:
+        return None
+    cls = MODELS.get(part['type'])
+    if cls is None:
+        raise ValueError(f'{kind} {part["type"]!r} is not registered in mmhyena.registry.MODELS')
+    known = inspect.signature(cls).parameters
+    return {**{name: value for name, value in args.items() if name in known}, **part}
+
+
+class DirectionalLongConv(LongConv):
+    """The ``order - 1`` long convolutions of a mixer, each in all lanes of its direction.
+
+    Filter, window and skip have ``(order - 1) * C`` channels, those of the first convolution first. Kernels start
+    with an L2 norm of 1, so that neither the map's size nor the kind of filter decides how loud they are.
+
+    Args:
+        channels: Number of channels C.
+        map_size: Size of the maps that the filter is made for.
+        order: Order of the mixer.
+        filter: Config of the filter.
+        window: Config of the window, or None.
+        direction: The direction.
+        filter_resize: Whether the kernel is resampled to the map at hand.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        map_size: Sequence[int],
+        order: int,
+        filter: dict,
+        window: dict | None,
+        direction: Direction,
+        filter_resize: bool,
+    ) -> None:
+        kernel_size = [2 * size - 1 if direction.centered else size for size in map_size]
+        super().__init__(
+            (order - 1) * channels,
+            kernel_size,
+            filter,
+            window,
+            causal=not direction.centered,
+            filter_resize=filter_resize,
+        )
+        self.steps = order - 1
+        self.direction = direction
+        if hasattr(self.filter, 'scale_'):
+            with torch.no_grad():
+                self.filter.scale_(1 / self.kernel(map_size).flatten(1).norm(dim=1).clamp_min(1e-6))
+
+    def kernels(self, spatial: Sequence[int]) -> Kernels:
+        """Return kernel ``(lanes * C, *kernel)`` and skip ``(lanes * C,)`` of every step for such maps."""
+        kernel = self.kernel(spatial)
+        with torch.autocast(device_type=kernel.device.type, enabled=False):
+            steps = zip(kernel.chunk(self.steps), self.skip.chunk(self.steps))
+            return [self.direction.kernel(*tensors, step) for step, tensors in enumerate(steps)]
+
+    def _prepared_steps(self, spatial: tuple[int, ...], dtype: torch.dtype) -> list[PreparedKernel]:
+        causal = self.direction.causal
+        return self._cache.get(
+            (spatial, dtype),
+            [*self.parameters(), *self.buffers()],
+            lambda: [prepare_kernel(*step, spatial, causal=causal, dtype=dtype) for step in self.kernels(spatial)],
+        )
+
+    def prepare(self, u: Tensor) -> Kernels | list[PreparedKernel]:
+        """Return what :meth:`forward` needs in every step for maps like ``u`` ``(B, ..., *spatial)``."""
+        spatial = tuple(u.shape[-self.direction.ndim :])
+        if self._is_constant():
+            return self._prepared_steps(spatial, torch.float64 if u.dtype == torch.float64 else torch.float32)
+        return self.kernels(spatial)
+
+    def forward(self, u: Tensor, kernel: tuple[Tensor, Tensor] | PreparedKernel) -> Tensor:
+        """Convolve ``u`` ``(B, lanes, C, *spatial)`` with a kernel of :meth:`prepare`; same shape out."""
+        lanes, channels = u.shape[1:3]
+        u = u.flatten(1, 2)  # (B, lanes * C, *spatial)
+        if isinstance(kernel, PreparedKernel):
+            y = prepared_long_conv(u, kernel)
+        else:
+            y = long_conv(u, *kernel, causal=self.direction.causal)
+        return y.unflatten(1, (lanes, channels))
+
+
+@MODELS.register_module()
+class HyenaND(TokenMixer):
+    """Gated long convolutions along one, two or three axes (Hyena N-D, arXiv 2309.13600, section 3).
+
+    ``x_0, .., x_{order-1}, v = split(short_conv(in_proj(x)))``; then ``v = long_conv(x_i * v)`` for
+    ``i = order - 1 .. 1``; ``y = out_proj(x_0 * v)``. There is no norm inside. The short convolution looks one pixel
+    ahead, as in the official code, so a causal mixer sees one pixel further than its long convolution.
+
+    Maps may have any size: filters and windows are functions of the normalised displacement, and learned tables are
+    resampled. The official code runs square 2-D maps of exactly one size, and scales its convolution by
+    ``1 / (2 * size)``; ours is the plain convolution (:func:`mmhyena.checkpoints.convert_official_nd` takes up the
+    factor).
+
+    Args:
+        channels: Number of channels C.
+        map_size: Size of the maps that the filter is made for, one integer for all axes or one for each.
+        ndim: Number of axes, 1 to 3.
+        order: Number of gates, at least 2; there are ``order - 1`` long convolutions.
+        filter: ``'joint'``, ``'product'``, ``'direct'``, or the config of a filter.
+        window: ``'standard'``, ``'sqrt'``, ``'learned'``, ``'symmetric'``, ``'none'``, or the config of a window.
+            None is ``'none'`` for the direct filter and ``'standard'`` for the others.
+        direction: ``'causal'``, ``'alternating'``, ``'four_way'``, ``'parallel'``, ``'centered'``, or the config of a
+            direction.
+        filter_width: Width of the filter network of a ``filter`` given by name.
+        filter_resize: Whether the kernel is resampled to the map at hand; without it, a larger map has no taps for
+            the larger displacements.
+        dropout: Rate of dropout before each long convolution.
+        block_index: Position of the block in its backbone, for ``'alternating'``. Backbones pass it.
+
+    Raises:
+        ValueError: If an argument is not one of the above, or an input has another number of axes.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        map_size: int | Sequence[int],
+        ndim: int = 2,
+        order: int = 2,
+        filter: str | dict = 'joint',
+        window: str | dict | None = None,
+        direction: str | dict = 'causal',
+        filter_width: int = 64,
+        filter_resize: bool = True,
+        dropout: float = 0.0,
+        block_index: int = 0,
+    ) -> None:
+        super().__init__()
+        if ndim not in _CONVS:
+            raise ValueError(f'ndim must be 1, 2 or 3, got {ndim}')
+        if order < 2:
+            raise ValueError(f'order must be at least 2, got {order}')
+        map_size = (map_size,) * ndim if isinstance(map_size, int) else tuple(map_size)
+        if len(map_size) != ndim or min(map_size) < 1:
+            raise ValueError(f'map_size must be {ndim} positive integers, got {map_size}')
+        self.ndim = ndim
+        way = _part('direction', direction, _DIRECTIONS, block_index=block_index)
+        way = MODELS.build(dict(way, channels=channels, ndim=ndim, order=order))
+        if isinstance(filter, str):
+            filter = _part('filter', filter, _FILTERS, width=filter_width)
+        filter = _part('filter', filter, _FILTERS, centered=way.centered)
+        if window is None:
+            window = 'none' if filter['type'] == 'DirectFilter' else 'standard'
+        per_axis = filter['type'] == 'ProductFilter'
+        window = _part('window', window, _WINDOWS, centered=way.centered, per_axis=per_axis)
+
+        inner = (order + 1) * channels
+        self.in_proj = nn.Linear(channels, inner)
+        self.short_conv = _CONVS[ndim](inner, way.copies * inner, 3, padding=1, groups=inner)
+        self.long_conv = DirectionalLongConv(channels, map_size, order, filter, window, way, filter_resize)
+        self.dropout = nn.Dropout(dropout)
+        self.out_proj = nn.Linear(way.out_lanes * channels, channels)
+
+    def prepare(self, spatial: Sequence[int]) -> Kernels:
+        """Return kernel and skip of every long convolution for maps of size ``spatial``."""
+        return self.long_conv.kernels(spatial)
+
+    def forward(self, x: Tensor, prepared: Kernels | None = None) -> Tensor:
+        """Mix ``x`` ``(B, *spatial, C)``, with the kernels of :meth:`prepare` if they were made before."""
+        if x.dim() != self.ndim + 2:
+            raise ValueError(f'HyenaND of {self.ndim} axes takes (B, *spatial, C), got shape {tuple(x.shape)}')
+        direction = self.long_conv.direction
+        projected = self.short_conv(self.in_proj(x).movedim(-1, 1))  # (B, copies * (order + 1) * C, *spatial)
+        first, *gates, v = direction.split(projected)  # each (B, copies, C, *spatial)
+        kernels = self.long_conv.prepare(v) if prepared is None else prepared
+        for gate, kernel in zip(reversed(gates), kernels):
+            v = self.dropout(gate * v)
+            v = self.long_conv(v.expand(-1, direction.lanes, *(-1,) * (v.dim() - 2)), kernel)
+        y = (first * v).permute(0, *range(3, v.dim()), 1, 2)  # (B, *spatial, lanes, C)
+        return self.out_proj(direction.merge(y))
