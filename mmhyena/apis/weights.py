@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
+from mmengine.utils import digit_version
 from torch import nn
 
 from .errors import UserError
@@ -29,14 +31,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f'checkpoint {path} does not exist')
     try:
-        if hasattr(torch.serialization, 'safe_globals'):
-            with torch.serialization.safe_globals(_history_globals()):
+        if digit_version(torch.__version__) >= digit_version('2.6'):
+            allowed = [*_history_globals(), (_history_method, 'builtins.getattr')]
+            with torch.serialization.safe_globals(allowed):
                 checkpoint = torch.load(path, map_location='cpu', weights_only=True)
         else:
             checkpoint = torch.load(path, map_location='cpu', pickle_module=_RestrictedPickle, weights_only=False)
     except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f'checkpoint {path} cannot be read as weights: {reason}') from error
+        raise UserError(f'checkpoint {path} cannot be read as weights: {_reason(error)}') from error
     if not isinstance(checkpoint, dict):
         raise UserError(f'checkpoint {path} holds a {type(checkpoint).__name__}, not a dict of weights')
     return checkpoint
@@ -82,21 +84,47 @@ def _history_globals() -> list[Any]:
     return [HistoryBuffer, reconstruct, scalar, np.ndarray, np.dtype, *dtypes]
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """What ``safe_globals`` does, for torch before 2.5: tensors, containers and MMEngine's history, nothing else."""
+def _history_method(owner: type, name: str) -> Any:
+    """Stand for the ``getattr`` by which MMEngine's history names its own methods; it reaches nothing else."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not a weight')
+    return getattr(owner, name)
 
-    _modules = ('torch._utils', 'torch.storage')
-    _names = {('collections', 'OrderedDict'), ('torch', 'Size'), ('torch.nn.parameter', 'Parameter')}
+
+def _history_method(owner: Any, name: str) -> Any:
+    """Stand for ``getattr``, by which a pickled history names its own methods, and for nothing else."""
+    if owner is not HistoryBuffer:
+        raise pickle.UnpicklingError(f'attribute {name} of {owner!r} is not a weight')
+    return getattr(owner, name)
+
+
+def _reason(error: Exception) -> str:
+    """Return the telling line of torch's long message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if 'Unpickler error' in line), lines[0]).split('. Please use')[0]
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    """What ``safe_globals`` does, for torch before 2.6: tensors, containers and MMEngine's history, nothing else."""
+
+    _tensor_parts = {('collections', 'OrderedDict'), ('torch', 'Size'), ('torch', 'device')}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return an allowed class, or raise :class:`pickle.UnpicklingError`."""
-        if (module in self._modules and name.startswith(('_rebuild', 'UntypedStorage', 'TypedStorage'))) or (
-            (module, name) in self._names or (module == 'torch' and name.endswith(('Storage', 'device', 'dtype')))
-        ):
+        """Return an allowed class or function.
+
+        Raises:
+            pickle.UnpicklingError: For any other.
+        """
+        if (module, name) == ('builtins', 'getattr'):
+            return _history_method
+        rebuilds = module == 'torch._utils' and name.startswith('_rebuild_')
+        storages = module in ('torch', 'torch.storage') and name.endswith('Storage')
+        if rebuilds or storages or (module, name) in self._tensor_parts:
             return super().find_class(module, name)
         for allowed in _history_globals():
-            if name == allowed.__name__ and module.replace('._core', '.core') == allowed.__module__.replace(
-                '._core', '.core'
+            if (module.replace('numpy._core', 'numpy.core'), name) == (
+                allowed.__module__.replace('numpy._core', 'numpy.core'),
+                allowed.__name__,
             ):
                 return allowed
         raise pickle.UnpicklingError(f'{module}.{name} is not a weight')
@@ -105,8 +133,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
 class _RestrictedPickle:
     """Stands for the ``pickle`` module in ``torch.load``."""
 
-    Unpickler = _RestrictedUnpickler
     __name__ = 'pickle'
+    Unpickler = _RestrictedUnpickler
 
     @staticmethod
     def load(file: Any, **kwargs: Any) -> Any:
