@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
-from mmengine.utils import digit_version
 from torch import nn
 
 from .errors import UserError
@@ -84,13 +83,6 @@ def _history_globals() -> list[Any]:
     return [HistoryBuffer, reconstruct, scalar, np.ndarray, np.dtype, *dtypes]
 
 
-def _history_method(owner: type, name: str) -> Any:
-    """Stand for the ``getattr`` by which MMEngine's history names its own methods; it reaches nothing else."""
-    if owner is not HistoryBuffer or name.startswith('_'):
-        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not a weight')
-    return getattr(owner, name)
-
-
 def _history_method(owner: Any, name: str) -> Any:
     """Stand for ``getattr``, by which a pickled history names its own methods, and for nothing else."""
     if owner is not HistoryBuffer:
@@ -107,7 +99,7 @@ def _reason(error: Exception) -> str:
 class _RestrictedUnpickler(pickle.Unpickler):
     """What ``safe_globals`` does, for torch before 2.6: tensors, containers and MMEngine's history, nothing else."""
 
-    _tensor_parts = {('collections', 'OrderedDict'), ('torch', 'Size'), ('torch', 'device')}
+    _tensor_parts = {('_codecs', 'encode'), ('collections', 'OrderedDict'), ('torch', 'Size'), ('torch', 'device')}
 
     def find_class(self, module: str, name: str) -> Any:
         """Return an allowed class or function.
