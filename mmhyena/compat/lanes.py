@@ -107,7 +107,7 @@ def compiled_mmcv_command() -> str:
     # A wheel without operators may sit in pip's cache under the same name and version.
     build = 'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps'
     commands = {
-        'onedl': f"`pip install 'setuptools>=80' wheel ninja && {build} {mmcv.onedl}=={mmcv.onedl_version}`",
+        'onedl': f"`pip install 'setuptools>=80,<82' wheel ninja && {build} {mmcv.onedl}=={mmcv.onedl_version}`",
         'openmmlab': f"`pip install 'setuptools<80' wheel ninja && {build} {mmcv.openmmlab}=={mmcv.openmmlab_version}`",
     }
     lane = installed_lane()

@@ -1,6 +1,7 @@
 """Detection of OneDL and OpenMMLab packages installed over each other."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,10 @@ def test_environment_report_names_both_versions_of_a_conflict(installed):
     assert report['mmdet'] == 'mmdet 1.0'
     assert report['mmseg'] == report['torch'] == 'not installed'
     assert all(isinstance(value, str) for value in report.values())
+
+
+def test_pins_are_those_of_the_extras():
+    pyproject = (Path(__file__).parents[2] / 'pyproject.toml').read_text()
+    for toolkit in lanes.TOOLKITS:
+        assert f'"{toolkit.onedl}=={toolkit.onedl_version}"' in pyproject
+        assert f'"{toolkit.openmmlab}=={toolkit.openmmlab_version}"' in pyproject
