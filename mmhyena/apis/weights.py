@@ -107,7 +107,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         Raises:
             pickle.UnpicklingError: For any other.
         """
-        if (module, name) == ('builtins', 'getattr'):
+        if module in ('builtins', '__builtin__') and name == 'getattr':
             return _history_method
         rebuilds = module == 'torch._utils' and name.startswith('_rebuild_')
         storages = module in ('torch', 'torch.storage') and name.endswith('Storage')
