@@ -7,24 +7,67 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ['resample']
+__all__ = ['resample', 'resample_distance']
 
 
 def resample(table: Tensor, size: Sequence[int]) -> Tensor:
-    """Resample ``table`` ``(C, *old)`` to ``(C, *size)`` linearly, keeping both ends of each axis in place.
+    """Resample ``table`` ``(C, *old)`` to ``(C, *size)`` by cubic convolution, keeping both ends of each axis in place.
 
-    Ends stay ends and an odd axis keeps its centre, so a kernel table keeps its displacement 0. The table itself is
-    returned when the size is its own. Axes are taken one after another, so any number of them works.
+    Ends stay ends and an odd axis keeps its centre, so a kernel table keeps its displacement 0. Polynomials of degree
+    two come out exactly (Keys, Cubic convolution interpolation, 1981). The table itself is returned when the size is
+    its own. Axes are taken one after another, so any number of them works.
     """
     for axis, new in enumerate(size, start=1):
-        old = table.shape[axis]
-        if new == old:
-            continue
-        position = torch.linspace(0, old - 1, new, device=table.device, dtype=torch.float64)
-        if new == 1:
-            position += (old - 1) / 2
-        lower = position.floor().clamp_(max=max(old - 2, 0)).long()
-        upper = (lower + 1).clamp_(max=old - 1)
-        weight = (position - lower).to(table.dtype).view(-1, *(1,) * (table.dim() - axis - 1))
-        table = table.index_select(axis, lower) * (1 - weight) + table.index_select(axis, upper) * weight
+        if new != table.shape[axis]:
+            table = _resample_axis(table, axis, new)
     return table
+
+
+def resample_distance(distance: Tensor, size: Sequence[int]) -> Tensor:
+    """Resample a map ``(*old)`` of distances from the centre to ``size``; the corners keep their distance.
+
+    The square of a Euclidean distance is a polynomial of degree two, hence resampled exactly; the distance itself has
+    a kink in the centre that no interpolation follows.
+    """
+    if tuple(size) == tuple(distance.shape):
+        return distance
+    squares = resample(distance.double().square()[None], size)[0]
+    return squares.clamp_(min=0).sqrt_().to(distance.dtype)
+
+
+def _resample_axis(table: Tensor, axis: int, new: int) -> Tensor:
+    old = table.shape[axis]
+    position = torch.linspace(0, old - 1, new, device=table.device, dtype=torch.float64)
+    if new == 1:
+        position += (old - 1) / 2
+    lower = position.floor().clamp_(max=max(old - 2, 0)).long()
+    shift = (position - lower).view(-1, *(1,) * (table.dim() - axis - 1))
+    result = 0
+    padded = _extend(table, axis)
+    for tap, weight in enumerate(_keys_weights(shift)):
+        result = result + padded.index_select(axis, lower + tap) * weight.to(table.dtype)
+    return result
+
+
+def _extend(table: Tensor, axis: int) -> Tensor:
+    """Add an entry before the first and two behind the last, on the parabola through the nearest three."""
+    old = table.shape[axis]
+    entries = [table.narrow(axis, min(i, old - 1), 1) for i in range(3)]
+    last = [table.narrow(axis, max(old - 1 - i, 0), 1) for i in range(3)]
+    if old < 3:  # a straight line, or a constant
+        before, after = 2 * entries[0] - entries[1], 2 * last[0] - last[1]
+    else:
+        before = 3 * (entries[0] - entries[1]) + entries[2]
+        after = 3 * (last[0] - last[1]) + last[2]
+    return torch.cat([before, table, after, after], axis)
+
+
+def _keys_weights(shift: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the weights of the entries at -1, 0, 1 and 2 for positions ``shift`` in 0 to 1."""
+    square, cube = shift**2, shift**3
+    return (
+        -0.5 * shift + square - 0.5 * cube,
+        1 - 2.5 * square + 1.5 * cube,
+        0.5 * shift + 2 * square - 1.5 * cube,
+        -0.5 * square + 0.5 * cube,
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .resample import resample
+from .resample import resample_distance
 
 __all__ = ['BidirectionalWindow', 'ExponentialWindow', 'RadialWindow', 'SymmetricWindow', 'decay_rates']
 
@@ -49,7 +49,7 @@ class RadialWindow(nn.Module):
 
     def forward(self, kernel: Tensor) -> Tensor:
         """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
-        distance = resample(self.distance[None], kernel.shape[1:])  # (1, *kernel)
+        distance = resample_distance(self.distance, kernel.shape[1:])  # (*kernel)
         view = (-1, *(1,) * self.distance.dim())
         return kernel * (torch.exp(-distance * self.delta.abs().view(view)) + self.shift.view(view))
 
@@ -73,7 +73,7 @@ class BidirectionalWindow(nn.Module):
 
     def forward(self, kernel: Tensor) -> Tensor:
         """Weight ``kernel`` ``(C, taps)``; at another size the window is stretched and keeps its shape."""
-        distance = resample(self.distance[None], kernel.shape[1:])  # (1, taps)
+        distance = resample_distance(self.distance, kernel.shape[1:])  # (taps,)
         return kernel * torch.exp(-distance * self.delta.abs()[:, None])
 
 
