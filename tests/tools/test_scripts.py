@@ -204,15 +204,24 @@ def test_foreign_folder_is_left_alone(tmp_path: Path):
 def test_environment_of_an_unfit_python_is_left_alone(tmp_path: Path):
     python = write_script(tmp_path / 'bin/python', '#!/usr/bin/env bash\necho 3.8\n')
     (tmp_path / 'pyvenv.cfg').touch()
-    assert 'has no Python 3.10' in last_line(run(ROOT / 'tools/run_tests.sh', MMHYENA_VENV=tmp_path))
+    assert 'has another Python than' in last_line(run(ROOT / 'tools/run_tests.sh', MMHYENA_VENV=tmp_path))
     assert python.exists()
 
 
 def test_other_lane_is_left_alone(repository: Path):
-    (repository / '.venv/lib/python3.10/site-packages/mmcv-2.1.0.dist-info').mkdir(parents=True)
+    (repository / '.venv/lib/python3.11/site-packages/mmcv-2.1.0.dist-info').mkdir(parents=True)
     (repository / '.venv/.mmhyena-stamp').unlink()
     result = run(repository / 'tools/run_tests.sh', CALLS=repository / 'calls.txt')
-    assert 'holds upstream mmcv' in last_line(result)
+    assert 'holds mmcv' in last_line(result)
+
+
+def test_lane_decides_which_python_fits(tmp_path: Path):
+    python = write_script(tmp_path / 'mine', '#!/usr/bin/env bash\necho 3.12\n')
+    settings = {'MMHYENA_PYTHON': python, 'MMHYENA_VENV': tmp_path / 'venv', 'MMHYENA_MIN_FREE_GB': '9999999'}
+    assert 'free space' in last_line(run(ROOT / 'tools/run_tests.sh', **settings))
+    message = last_line(run(ROOT / 'tools/run_tests.sh', MMHYENA_LANE='openmmlab', **settings))
+    assert 'Python 3.10 is needed' in message
+    assert "MMHYENA_LANE is 'both'" in last_line(run(ROOT / 'tools/run_tests.sh', MMHYENA_LANE='both', **settings))
 
 
 # --- The quick start ---

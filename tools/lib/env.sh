@@ -3,13 +3,15 @@
 # Sourced, not run. Sets ROOT, VENV and PY. Runs on bash 3.2 and later.
 #
 # Settings (environment variables):
-#   MMHYENA_VENV         folder of the environment         (default: .venv in the repository)
+#   MMHYENA_LANE         onedl, or openmmlab (Python 3.10) (default: onedl)
+#   MMHYENA_VENV         folder of the environment         (default: .venv or .venv-openmmlab in the repository)
 #   MMHYENA_PYTHON       interpreter to build it with      (default: the first fitting python3 on PATH)
 #   MMHYENA_MIN_FREE_GB  free space asked for              (default: 7 to build the environment, 1 afterwards)
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
-LOCK="$ROOT/requirements/onedl.txt"
-BUILD_LOCK="$ROOT/requirements/build-onedl.txt"
+LANE="${MMHYENA_LANE:-onedl}"
+LOCK="$ROOT/requirements/$LANE.txt"
+BUILD_LOCK="$ROOT/requirements/build-$LANE.txt"
 SECONDS=0
 
 clock() { printf '%02d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
@@ -23,9 +25,25 @@ die() {
 
 python_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
+choose_lane() {
+    case "$LANE" in
+        onedl)
+            PYTHONS='Python 3.10, 3.11 or 3.12'
+            DEFAULT_VENV="$ROOT/.venv"
+            OTHER_LANE='mmcv'
+            ;;
+        openmmlab)
+            PYTHONS='Python 3.10'
+            DEFAULT_VENV="$ROOT/.venv-openmmlab"
+            OTHER_LANE='onedl_mmcv'
+            ;;
+        *) die "MMHYENA_LANE is '$LANE': it can be onedl or openmmlab" ;;
+    esac
+}
+
 is_supported() {
-    case "$(python_version "$1")" in
-        3.10 | 3.11 | 3.12) return 0 ;;
+    case "$LANE $(python_version "$1")" in
+        *' 3.10' | 'onedl 3.11' | 'onedl 3.12') return 0 ;;
         *) return 1 ;;
     esac
 }
@@ -78,7 +96,7 @@ make_venv() {
     local pythons python last=''
     pythons="$(supported_pythons)"
     [ -n "$pythons" ] ||
-        die "Python 3.10, 3.11 or 3.12 is needed, but $(describe_pythons)so install one or name it in MMHYENA_PYTHON"
+        die "$PYTHONS is needed, but $(describe_pythons)so install one or name it in MMHYENA_PYTHON"
     check_space "$VENV" 7 'the environment'
     while read -r python; do
         last="$python"
@@ -168,22 +186,23 @@ env_stamp() {
 
 refuse_other_lane() {
     local found
-    found="$(find "$VENV/lib" -maxdepth 3 -iname 'mmcv-*.dist-info' 2>/dev/null | head -n 1 || true)"
+    found="$(find "$VENV/lib" -maxdepth 3 -iname "$OTHER_LANE-*.dist-info" 2>/dev/null | head -n 1 || true)"
     [ -z "$found" ] ||
-        die "$VENV holds upstream mmcv, which owns the same files as onedl-mmcv: set MMHYENA_VENV to another folder"
+        die "$VENV holds $OTHER_LANE, whose files are those of the $LANE lane's: set MMHYENA_VENV to another folder"
 }
 
 # Only folders that are ours, new, or a fitting environment of the user are written to.
 check_venv_folder() {
     if [ ! -e "$VENV" ] || [ -f "$STAMP" ] || [ -z "$(ls -A "$VENV")" ]; then return; fi
     [ -f "$VENV/pyvenv.cfg" ] || die "$VENV is not a virtual environment: set MMHYENA_VENV to another folder"
-    is_supported "$PY" || die "$VENV has no Python 3.10, 3.11 or 3.12: set MMHYENA_VENV to another folder"
+    is_supported "$PY" || die "$VENV has another Python than $PYTHONS: set MMHYENA_VENV to another folder"
     say "$VENV is there already: the pinned versions go into it"
 }
 
 # Makes the environment, or reuses it if nothing that decides its contents changed. Sets VENV and PY.
 ensure_env() {
-    VENV="${MMHYENA_VENV:-$ROOT/.venv}"
+    choose_lane
+    VENV="${MMHYENA_VENV:-$DEFAULT_VENV}"
     case "$VENV" in /*) ;; *) VENV="$PWD/$VENV" ;; esac
     PY="$VENV/bin/python"
     STAMP="$VENV/.mmhyena-stamp"
