@@ -94,10 +94,12 @@ def _conflict_message(conflicts: list[Toolkit]) -> str:
     distributions = ' '.join(f'{t.onedl} {t.openmmlab}' for t in conflicts)
     onedl = ' '.join(f'{t.onedl}=={t.onedl_version}' for t in conflicts)
     openmmlab = ' '.join(f'{t.openmmlab}=={t.openmmlab_version}' for t in conflicts)
+    # mmcv 2.1 is built from source with a setuptools that still has pkg_resources.
+    constraint = "echo 'setuptools<80' > build.txt && "
     return (
         f'Packages of both lanes own the same files and are installed over each other: {pairs}. '
         f'Run `pip uninstall -y {distributions}`, then `pip install {onedl}` (OneDL, the default lane) '
-        f'or `pip install {openmmlab}` (OpenMMLab).'
+        f'or `{constraint}pip install --build-constraint build.txt {openmmlab}` (OpenMMLab).'
     )
 
 

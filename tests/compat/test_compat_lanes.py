@@ -48,7 +48,7 @@ def test_each_pair_is_found(installed, toolkit):
     assert f'{toolkit.onedl} and {toolkit.openmmlab}' in message
     assert f'`pip uninstall -y {toolkit.onedl} {toolkit.openmmlab}`' in message
     assert f'`pip install {toolkit.onedl}=={toolkit.onedl_version}`' in message
-    assert f'`pip install {toolkit.openmmlab}=={toolkit.openmmlab_version}`' in message
+    assert f'pip install --build-constraint build.txt {toolkit.openmmlab}=={toolkit.openmmlab_version}`' in message
 
 
 def test_without_raising_it_is_one_warning(installed, caplog):
