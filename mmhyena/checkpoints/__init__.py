@@ -1,6 +1,26 @@
-"""Weights from elsewhere: translation of names and layouts, and reports of what did not match."""
+"""Weights from elsewhere: names, layouts and sizes brought to ours, and reports of what did not match."""
 
+from .loading import PretrainedMixin, fit_to_backbone, load_pretrained
 from .official import convert_official, is_official, revert_official
 from .official_nd import convert_official_nd, official_nd_config
+from .reading import CheckpointError, read_checkpoint, unwrap
+from .report import MatchReport, compare, render
+from .resizing import resize_filters
 
-__all__ = ['convert_official', 'convert_official_nd', 'is_official', 'official_nd_config', 'revert_official']
+__all__ = [
+    'CheckpointError',
+    'MatchReport',
+    'PretrainedMixin',
+    'compare',
+    'convert_official',
+    'convert_official_nd',
+    'fit_to_backbone',
+    'is_official',
+    'load_pretrained',
+    'official_nd_config',
+    'read_checkpoint',
+    'render',
+    'resize_filters',
+    'revert_official',
+    'unwrap',
+]

@@ -1,0 +1,148 @@
+"""Pretrained weights into a backbone: whatever names they come under, and never without a report."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import PretrainedInit
+from torch import Tensor
+
+from .official import convert_official, is_official
+from .reading import CheckpointError, read_checkpoint, unwrap
+from .report import MatchReport, compare, render
+from .resizing import resize_filters
+
+__all__ = ['PretrainedMixin', 'fit_to_backbone', 'load_pretrained']
+
+_BACKBONE = 'backbone.'
+_OUT_NORM = re.compile(r'norm\d+\.')
+_CLASSIFIER_KEYS = {'head.fc1.weight', 'head.norm.weight'}
+
+
+class PretrainedMixin(BaseModule):
+    """A backbone that reads official checkpoints and other kernel sizes, and refuses what does not fit.
+
+    - ``init_cfg=dict(type='Pretrained', checkpoint=FILE_OR_URL)`` goes to :func:`load_pretrained` instead of MMEngine's
+      loader, which would skip whatever has another name.
+    - Any ``load_state_dict``, hence also a run's ``load_from`` and ``resume``, resamples long filters of another
+      kernel size.
+    - mmpretrain's ``ImageClassifier`` reads official classifiers through ``_checkpoint_filter``.
+    """
+
+    def init_weights(self) -> None:
+        """Initialise the weights as MMEngine does, then load pretrained ones if ``init_cfg`` names any."""
+        configs = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else list(self.init_cfg or ())
+        pretrained = [cfg for cfg in configs if cfg['type'] in ('Pretrained', PretrainedInit)]
+        if self.is_init or not pretrained:
+            super().init_weights()
+            return
+        whole, self.init_cfg = self.init_cfg, [cfg for cfg in configs if cfg not in pretrained]
+        try:
+            super().init_weights()
+        finally:
+            self.init_cfg = whole
+        for cfg in pretrained:
+            load_pretrained(self, **{key: value for key, value in cfg.items() if key not in ('type', 'map_location')})
+
+    def resize_weights(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Bring tensors of other sizes to this backbone's; return all tensors, and the resized names with a note."""
+        return resize_filters(state, {name: tuple(value.shape) for name, value in self.state_dict().items()})
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        resized, notes = self.resize_weights(own)
+        state_dict.update({prefix + name: value for name, value in resized.items() if value is not own[name]})
+        if notes:
+            _log(f'{len(notes)} tensors of long filters resampled: {", ".join(sorted(set(notes.values())))}')
+        if prefix and not own:
+            _log(
+                f'the checkpoint has no weight under {prefix!r}: the backbone keeps its own. An official checkpoint is '
+                "loaded by init_cfg=dict(type='Pretrained', checkpoint=...) of the backbone, or converted by "
+                'tools/model_converters/official_to_mmhyena.py',
+                logging.WARNING,
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _checkpoint_filter(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Translate an official classifier in place, before an ``ImageClassifier`` loads it."""
+        if prefix == '' and is_official(state_dict):
+            converted = convert_official(state_dict)
+            state_dict.clear()
+            state_dict.update(converted)
+
+
+def load_pretrained(
+    backbone: PretrainedMixin, checkpoint: str | Path, prefix: str | None = None, weights: str = 'auto'
+) -> MatchReport:
+    """Load a checkpoint into a backbone and log what matched, what is new and what was left out.
+
+    Official classifiers and feature extractors are converted. A classifier's head is left out, and so is its final
+    norm where the backbone gives maps, since that norm is made for the mean over a map. Output norms that the
+    checkpoint lacks are new. All else has to match.
+
+    Args:
+        backbone: The backbone to fill.
+        checkpoint: File or URL of official or of our weights, wrapped or not; see :func:`~.reading.unwrap`.
+        prefix: What stands before the backbone's names in a checkpoint of ours. None finds ``backbone.`` by itself.
+        weights: Which weights of a checkpoint with a moving average: ``'auto'``, ``'model'`` or ``'ema'``.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or tensors are missing, unexpected or of another shape.
+    """
+    state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
+    fitted, report = fit_to_backbone(state, backbone, prefix)
+    title = f'{checkpoint} ({wrapper}) into {type(backbone).__name__}'
+    _log(f'\n{render(report.table(title))}', logging.INFO if report.fits else logging.ERROR)
+    report.require_fit(str(checkpoint), f'this {type(backbone).__name__}')
+    backbone.load_state_dict(fitted, strict=False)
+    return report
+
+
+def fit_to_backbone(
+    state: Mapping[str, Tensor], backbone: PretrainedMixin, prefix: str | None = None
+) -> tuple[dict[str, Tensor], MatchReport]:
+    """Return the tensors of a state dict that a backbone takes, under its names and in its sizes, and the report.
+
+    Args:
+        state: Official or our names, of a whole model or of a backbone.
+        backbone: The backbone to be filled.
+        prefix: As in :func:`load_pretrained`.
+
+    Raises:
+        CheckpointError: If official names are not known, or nothing is under ``prefix``.
+    """
+    if is_official(state):
+        try:
+            state = convert_official(state)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        prefix = _BACKBONE
+    elif prefix is None:
+        prefix = _BACKBONE if any(name.startswith(_BACKBONE) for name in state) else ''
+    prefix = f'{prefix.rstrip(".")}.' if prefix else ''
+    own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    if not own:
+        raise CheckpointError(f'the checkpoint has nothing under {prefix!r}; it has {", ".join(list(state)[:3])}, ...')
+    others = {name: value for name, value in state.items() if not name.startswith(prefix)}
+    if state.keys() >= _CLASSIFIER_KEYS and not getattr(backbone, 'gap_before_final_norm', False):
+        others |= {prefix + name: own.pop(name) for name in list(own) if _OUT_NORM.match(name)}
+
+    own, resampled = backbone.resize_weights(own)
+    shapes = {name: tuple(value.shape) for name, value in backbone.state_dict().items()}
+    report = compare(own, shapes, resampled, _OUT_NORM.match, lambda name: _OUT_NORM.match(name) or _is_head(name))
+    report.left_out += others
+    return {name: value for name, value in own.items() if name in shapes}, report
+
+
+def _is_head(name: str) -> bool:
+    return name.startswith('head.')
+
+
+def _log(message: str, level: int = logging.INFO) -> None:
+    print_log(message, logger='current', level=level)

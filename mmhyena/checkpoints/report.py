@@ -1,0 +1,142 @@
+"""What of a checkpoint fits a model: the comparison, the table that shows it and the verdict."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from .reading import CheckpointError
+
+__all__ = ['MatchReport', 'compare', 'render']
+
+
+@dataclass
+class MatchReport:
+    """How the tensors of a checkpoint and those of a model correspond.
+
+    Attributes:
+        matched: Names in both, with one shape.
+        resampled: Names in both whose tensor was brought to the model's size, with both sizes.
+        new: Names of the model that the checkpoint is not expected to have.
+        left_out: Names of the checkpoint that the model is not expected to have.
+        missing: Names of the model that the checkpoint should have.
+        unexpected: Names of the checkpoint that the model should have.
+        wrong_shape: Names in both with two shapes, and the shapes.
+    """
+
+    matched: list[str] = field(default_factory=list)
+    resampled: dict[str, str] = field(default_factory=dict)
+    new: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    wrong_shape: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing is missing, unexpected or of another shape."""
+        return not (self.missing or self.unexpected or self.wrong_shape)
+
+    def require_fit(self, source: str, model: str) -> None:
+        """Raise a :class:`CheckpointError` with the first culprits unless everything fits."""
+        if self.fits:
+            return
+        problems = {'missing': self.missing, 'unexpected': self.unexpected, 'of another shape': self.wrong_shape}
+        found = [f'{len(names)} keys {what} ({_first(names)})' for what, names in problems.items() if names]
+        total = len(self.matched) + len(self.resampled) + len(self.missing) + len(self.wrong_shape)
+        raise CheckpointError(
+            f'{source} does not fit {model}: {total - len(self.missing) - len(self.wrong_shape)} of {total} tensors '
+            f'match, {", ".join(found)}; choose the arch of the checkpoint or the checkpoint of the arch'
+        )
+
+    def table(self, title: str = '') -> Table:
+        """Return a table with the matched keys counted by module and all others by name."""
+        table = Table('status', 'keys', 'tensors', title=title, title_justify='left')
+        table.columns[2].justify = 'right'
+        for section, names in _by_module(self.matched).items():
+            table.add_row('matched', section, str(len(names)))
+        for status, names in (
+            ('resampled', _with_notes(self.resampled)),
+            ('new', self.new),
+            ('left out', self.left_out),
+            ('missing', self.missing),
+            ('unexpected', self.unexpected),
+            ('wrong shape', _with_notes(self.wrong_shape)),
+        ):
+            for pattern, count in _condense(names).items():
+                table.add_row(status, pattern, str(count))
+        return table
+
+
+def compare(
+    state: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    resampled: Mapping[str, str] | None = None,
+    may_be_new: Callable[[str], bool] = lambda name: False,
+    may_be_left_out: Callable[[str], bool] = lambda name: False,
+) -> MatchReport:
+    """Compare a state dict with the names and shapes of a model.
+
+    Args:
+        state: Tensors of the checkpoint under the model's names.
+        shapes: Shape of every tensor of the model.
+        resampled: Names whose tensor in ``state`` has been resampled, with a note on the sizes.
+        may_be_new: Whether the checkpoint may lack a name of the model.
+        may_be_left_out: Whether the model may lack a name of the checkpoint.
+    """
+    report = MatchReport(resampled=dict(resampled or {}))
+    for name, shape in shapes.items():
+        if name not in state:
+            (report.new if may_be_new(name) else report.missing).append(name)
+        elif tuple(state[name].shape) != tuple(shape):
+            report.wrong_shape[name] = f'{_size(state[name].shape)} for {_size(shape)}'
+        elif name not in report.resampled:
+            report.matched.append(name)
+    for name in state:
+        if name not in shapes:
+            (report.left_out if may_be_left_out(name) else report.unexpected).append(name)
+    return report
+
+
+def render(table: Table, width: int = 116) -> str:
+    """Return a table as text, for a log file."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue().rstrip()
+
+
+def _size(shape: Iterable[int]) -> str:
+    return 'x'.join(map(str, shape)) or 'scalar'
+
+
+def _first(names: Iterable[str], shown: int = 3) -> str:
+    names = list(names)
+    return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '')
+
+
+def _with_notes(names: Mapping[str, str]) -> list[str]:
+    return [f'{name} ({note})' for name, note in names.items()]
+
+
+def _by_module(names: Iterable[str]) -> dict[str, list[str]]:
+    """Group names by stage, or by module where there are no stages."""
+    groups = defaultdict(list)
+    for name in names:
+        match = re.match(r'(?:[a-z_]+\.)*?[a-z_]+\.\d+(?=\.)|.+(?=\.)', name)
+        groups[match[0] if match else name].append(name)
+    return groups
+
+
+def _condense(names: Iterable[str]) -> dict[str, int]:
+    """Count names that differ in the number of a block alone under one pattern."""
+    groups = defaultdict(list)
+    for name in names:
+        groups[re.sub(r'(?<=\.)\d+(?=\.)', '*', name)].append(name)
+    return {same[0] if len(same) == 1 else pattern: len(same) for pattern, same in groups.items()}
