@@ -37,7 +37,7 @@ def _window_config(args: dict[str, Any], joint: bool) -> dict | str:
     shift = args.pop('shift', 0.0)
     if mode not in _WINDOWS:
         raise ValueError(f'window_mode {mode!r} is unknown; choose one of {", ".join(_WINDOWS)}')
-    if not args.pop('modulate', True) or mode == 'no':
+    if mode == 'no':
         return 'none'
     if mode == 'symettric':
         if not joint:

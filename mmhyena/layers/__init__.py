@@ -20,6 +20,7 @@ from .positions import AxialPosition, ComplexExponentialPosition, SinCosPosition
 from .sep_conv import SepConv
 from .token_mixer import TokenMixer
 from .vit import ViTBlock
+from .windowed_mixer import WindowedMixer
 from .windows import BidirectionalWindow, ExponentialWindow, RadialWindow, SymmetricWindow
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     'SymmetricWindow',
     'TokenMixer',
     'ViTBlock',
+    'WindowedMixer',
 ]

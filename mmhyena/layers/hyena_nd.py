@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from ..ops import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
 from ..registry import MODELS
+from .build import complete
 from .long_conv import LongConv
 from .nd_directions import Direction
 from .token_mixer import TokenMixer
@@ -46,13 +46,7 @@ def _part(kind: str, part: str | dict | None, short: dict[str, dict | None], **a
         if part not in short:
             raise ValueError(f'{kind} {part!r} is unknown; choose one of {", ".join(short)}, or a config')
         part = short[part]
-    if part is None:
-        return None
-    cls = MODELS.get(part['type'])
-    if cls is None:
-        raise ValueError(f'{kind} {part["type"]!r} is not registered in mmhyena.registry.MODELS')
-    known = inspect.signature(cls).parameters
-    return {**{name: value for name, value in args.items() if name in known}, **part}
+    return None if part is None else complete(part, **args)
 
 
 class DirectionalLongConv(LongConv):

@@ -102,13 +102,15 @@ class ViTBlock(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.drop_path = StochasticDepth(drop_path_rate, 'row') if drop_path_rate else nn.Identity()
 
-    def forward(self, x: Tensor, spatial: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, spatial: Sequence[int] | None = None) -> Tensor:
         """Map ``x`` ``(B, H, W, C)``, or ``(B, 1 + H * W, C)`` with a class token, to the same shape.
 
         Args:
             x: The tokens.
-            spatial: Patches on each axis, ``(H, W)``.
+            spatial: Patches on each axis, ``(H, W)``; a map without class token tells them itself.
         """
+        if spatial is None:
+            spatial = x.shape[1:-1]
         has_class_token = x.dim() != len(spatial) + 2
         if self.with_cp and torch.is_grad_enabled():
             prepared = self.token_mixer.prepare(spatial)

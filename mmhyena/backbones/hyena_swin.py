@@ -1,0 +1,156 @@
+"""HyenaSwin: the pyramid of Swin with Hyena N-D in the place of window attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers import ViTBlock
+from ..layers.build import complete
+from ..registry import MODELS
+from .pyramid import PyramidBackbone
+
+__all__ = ['HyenaSwin']
+
+_TINY = dict(depths=(2, 2, 6, 2), dims=(96, 192, 384, 768))
+_SMALL = dict(depths=(2, 2, 18, 2), dims=(96, 192, 384, 768))
+_BASE = dict(depths=(2, 2, 18, 2), dims=(128, 256, 512, 1024))
+
+
+class PatchMerging(nn.Module):
+    """Join 2 x 2 pixels into one: norm over the four together, then a linear layer (Swin, arXiv 2103.14030).
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * in_channels)
+        self.reduction = nn.Linear(4 * in_channels, out_channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, H, W, C_in)`` to ``(B, ceil(H / 2), ceil(W / 2), C_out)``; odd edges are filled up with zeros."""
+        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
+        x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3).flatten(3)  # (B, H / 2, W / 2, 4 C_in)
+        return self.reduction(self.norm(x))
+
+
+class PatchStem(nn.Module):
+    """Project patches of 4 x 4 pixels, then norm (Swin, arXiv 2103.14030).
+
+    Args:
+        in_channels: Channels of the image.
+        out_channels: Channels out.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, out_channels, 4, stride=4)
+        self.norm = nn.LayerNorm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, H, W, C_in)`` to ``(B, ceil(H / 4), ceil(W / 4), C_out)``; edges are filled up with zeros."""
+        x = F.pad(x, (0, 0, 0, -x.shape[2] % 4, 0, -x.shape[1] % 4))
+        return self.norm(self.proj(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+@MODELS.register_module()
+class HyenaSwin(PyramidBackbone):
+    """Swin's pyramid with Hyena N-D for mixing, and features at strides 4, 8, 16 and 32.
+
+    The abstract of Hyena N-D (arXiv 2309.13600) names Swin (arXiv 2103.14030) as a host, but neither paper nor code
+    describes it, so this is our reading. Stem, patch merging, widths, depths and blocks (norm, mixer, residual; norm,
+    MLP, residual) are Swin's; Hyena N-D takes the place of window attention. Windows are there to make attention
+    affordable. A long convolution costs ``n log n``, so each mixer sees the whole map by default and blocks look up
+    and left and down and right by turns, instead of shifting windows. ``window_size`` keeps the windows and their
+    shifts. There is no relative position bias, since the filter is one.
+
+    Args:
+        arch: ``'swin_tiny'``, ``'swin_small'``, ``'swin_base'``, or a dict with ``depths`` (blocks a stage) and
+            ``dims`` (channels a stage).
+        img_size: Pixels of the images that kernels are made for, a number or ``(H, W)``. Other sizes work too.
+        token_mixer: Config of the mixer of all stages, or a list of one for each.
+        window_size: Pixels of the windows in which the mixers work, or None for the whole map.
+        in_channels: Channels of the image.
+        out_indices: Stages whose features come out, 0 to 3.
+        frozen_stages: -1 freezes nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
+        norm_eval: Whether batch norms, which a token mixer of yours may hold, keep their running statistics fixed.
+        with_cp: Whether blocks compute their activations again in the backward to save memory.
+        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
+        filter_resize: Whether long kernels are resampled to the map at hand; None leaves it to the token mixers.
+        gap_before_final_norm: Whether each output is the normalised mean over the pixels, ``(B, C)``.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: If an argument is not one of the above, or an input is smaller than 32 x 32.
+    """
+
+    arch_settings = {'swin_tiny': _TINY, 'swin_small': _SMALL, 'swin_base': _BASE}
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'swin_tiny',
+        img_size: int | Sequence[int] = 224,
+        token_mixer: dict | Sequence[dict] | None = None,
+        window_size: int | None = None,
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        drop_path_rate: float = 0.0,
+        filter_resize: bool | None = None,
+        gap_before_final_norm: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        arch = self._resolve_arch(arch, ('depths', 'dims'))
+        super().__init__(
+            dict(arch, token_mixers=_stage_mixers(token_mixer, img_size, window_size)),
+            in_channels=in_channels,
+            out_indices=out_indices,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            drop_path_rate=drop_path_rate,
+            filter_resize=filter_resize,
+            gap_before_final_norm=gap_before_final_norm,
+            init_cfg=init_cfg,
+        )
+        self.apply(_init_weights)
+        self._freeze_stages()
+
+    def _make_downsample(self, stage: int, in_channels: int, out_channels: int) -> nn.Module:
+        return PatchMerging(in_channels, out_channels) if stage else PatchStem(in_channels, out_channels)
+
+    def _make_block(self, stage: int, token_mixer: dict, drop_path_rate: float, with_cp: bool) -> nn.Module:
+        return ViTBlock(self.embed_dims[stage], token_mixer, drop_path_rate=drop_path_rate, with_cp=with_cp)
+
+
+def _stage_mixers(
+    token_mixer: dict | Sequence[dict] | None, img_size: int | Sequence[int], window_size: int | None
+) -> list[dict]:
+    """Return the config of every stage's mixer, with the size of the stage's maps or of the windows."""
+    if token_mixer is None:
+        token_mixer = dict(type='HyenaND', direction='alternating')
+    mixers = [token_mixer] * 4 if isinstance(token_mixer, Mapping) else list(token_mixer)
+    if len(mixers) != 4:
+        raise ValueError(f'token_mixer needs one config, or one for each of the 4 stages, got {len(mixers)}')
+    if window_size is not None:
+        return [dict(type='WindowedMixer', mixer=mixer, window_size=window_size) for mixer in mixers]
+    pixels = (img_size,) * 2 if isinstance(img_size, int) else tuple(img_size)
+    return [
+        complete(mixer, map_size=tuple(-(-size // (4 * 2**stage)) for size in pixels))
+        for stage, mixer in enumerate(mixers)
+    ]
+
+
+def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

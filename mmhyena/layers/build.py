@@ -1,0 +1,28 @@
+"""Configs of parts that leave open what their surroundings know."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from ..registry import MODELS
+
+__all__ = ['complete', 'takes']
+
+
+def takes(config: Mapping[str, Any], argument: str) -> bool:
+    """Whether the class of ``config`` has an argument of that name.
+
+    Raises:
+        ValueError: If the class is not registered.
+    """
+    cls = MODELS.get(config['type'])
+    if cls is None:
+        raise ValueError(f'{config["type"]!r} is not registered in mmhyena.registry.MODELS')
+    return argument in inspect.signature(cls).parameters
+
+
+def complete(config: Mapping[str, Any], **known: Any) -> dict[str, Any]:
+    """Return ``config`` with those of ``known`` added that its class takes and the config does not set."""
+    return {name: value for name, value in known.items() if takes(config, name)} | dict(config)
