@@ -58,8 +58,10 @@ class MatchReport:
 
     def table(self, title: str = '') -> Table:
         """Return a table with the matched keys counted by module and all others by name."""
-        table = Table('status', 'keys', 'tensors', title=title, title_justify='left')
-        table.columns[2].justify = 'right'
+        table = Table(title=title, title_justify='left')
+        table.add_column('status', no_wrap=True)
+        table.add_column('keys', overflow='fold')
+        table.add_column('tensors', justify='right')
         for section, names in _by_module(self.matched).items():
             table.add_row('matched', section, str(len(names)))
         for status, names in (
@@ -72,6 +74,8 @@ class MatchReport:
         ):
             for pattern, count in _condense(names).items():
                 table.add_row(status, pattern, str(count))
+            if not names and status in ('missing', 'unexpected'):
+                table.add_row(status, 'none', '0')
         return table
 
 

@@ -1,0 +1,63 @@
+"""Convert official HyenaPixel and bidirectional Hyena checkpoints to ours, and back bit for bit.
+
+Prints which tensors match the architecture and writes nothing unless all do.
+
+Examples:
+    python tools/model_converters/official_to_mmhyena.py hpx_former_s18.pth checkpoints/hpx_former_s18.pth
+    python tools/model_converters/official_to_mmhyena.py checkpoints/hpx_former_s18.pth official.pth --reverse
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmhyena.apis.cli import run_cli
+from mmhyena.apis.errors import UserError
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', help='official checkpoint: file or URL, a state dict or wrapped (state_dict, model)')
+    parser.add_argument('dst', help='file to write: MMEngine style, or an official state dict with --reverse')
+    parser.add_argument('--reverse', action='store_true', help='convert ours to official names')
+    parser.add_argument('--arch', help='architecture, e.g. hpx_former_s18 (default: the one that fits the weights)')
+    parser.add_argument(
+        '--weights',
+        choices=['auto', 'model', 'ema'],
+        default='auto',
+        help='which weights of a checkpoint with a moving average (default: the average where there is one)',
+    )
+    parser.add_argument('--force', action='store_true', help='replace DST')
+    return parser.parse_args(argv)
+
+
+def convert(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from mmhyena.apis.conversion import convert_checkpoint, save_checkpoint
+    from mmhyena.checkpoints import CheckpointError
+
+    dst = Path(args.dst)
+    if dst.exists() and not args.force:
+        raise UserError(f'{dst} is there already: --force replaces it')
+    if dst.exists() and dst.samefile(args.src):
+        raise UserError(f'{dst} is the source: choose another place for the result')
+    conversion = convert_checkpoint(args.src, args.arch, args.weights, args.reverse)
+    Console().print(conversion.report.table(f'{args.src} ({conversion.wrapper}) against {conversion.arch}'))
+    try:
+        conversion.report.require_fit(args.src, conversion.arch)
+    except CheckpointError as error:
+        raise UserError(f'{error}; nothing was written') from error
+    save_checkpoint(conversion.checkpoint, dst, args.force)
+    print(f'{len(conversion.report.matched)} tensors written to {dst}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    return run_cli(lambda: convert(args))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
