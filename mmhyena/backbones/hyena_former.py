@@ -68,8 +68,8 @@ class HyenaFormer(PyramidBackbone):
     """
 
     arch_settings = {
-        'hpx_former_tiny': dict(_TINY, token_mixers=_hpx((63, 31, 15, 7), (16, 16, 24, 32))),
-        'hb_former_tiny': dict(_TINY, token_mixers=_hb((1024, 256, 64, 16))),
+        'hpx_former_tiny': dict(_TINY, token_mixers=_hpx((63, 31, 15, 7), (16, 16, 24, 32), norm=True)),
+        'hb_former_tiny': dict(_TINY, token_mixers=_hb((1024, 256, 64, 16), norm=True)),
         'hyena_nd_former_tiny': dict(_TINY, token_mixers=_nd((16, 8, 4, 2))),
         'hpx_former_s18': dict(_S18, token_mixers=_hpx(_HPX_224, norm=True)),
         'hpx_former_s18_k191': dict(_S18, token_mixers=_hpx(_HPX_384, norm=True)),
