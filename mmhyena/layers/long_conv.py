@@ -88,6 +88,12 @@ class LongConv(nn.Module):
         return long_conv(u, kernel, self.skip, causal=self.causal)
 
     def _is_constant(self) -> bool:
-        if self.training or torch.compiler.is_compiling():
+        if self.training or _is_compiling():
             return False
         return not (torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()))
+
+
+def _is_compiling() -> bool:
+    if hasattr(torch.compiler, 'is_compiling'):  # torch >= 2.3
+        return torch.compiler.is_compiling()
+    return torch._dynamo.is_compiling()
