@@ -1,0 +1,14 @@
+r"""hb_former_s18 on ImageNet-1k at 224 x 224.
+
+Reproduces: the published training from scratch.
+Expected: top-1 83.5, published (arXiv 2402.19305).
+Hardware: 8 GPUs x 512 images.
+Command: tools/dist_train.sh configs/hyenapixel/classification/hb-former-s18_8xb512_in1k.py 8
+Evaluation of converted official weights:
+python tools/test.py configs/hyenapixel/classification/hb-former-s18_8xb512_in1k.py \
+    checkpoints/hb_former_s18.pth
+"""
+
+_base_ = './hpx-former-s18_8xb512_in1k.py'
+
+model = dict(backbone=dict(arch='hb_former_s18'))

@@ -1,0 +1,15 @@
+r"""Cascade Mask R-CNN with c_hpx_former_s18 and FPN on COCO, 36 epochs at many scales.
+
+Reproduces: the published recipe (arXiv 2402.19305).
+Expected: box AP and mask AP not published.
+Weights: the backbone starts from checkpoints/c_hpx_former_s18.pth.
+Hardware: 8 GPUs x 2 images.
+Command: tools/dist_train.sh \
+    configs/hyenapixel/detection/cascade-mask-rcnn_c-hpx-former-s18_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py 8
+"""
+
+_base_ = './cascade-mask-rcnn_hpx-former-s18_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py'
+
+model = dict(
+    backbone=dict(arch='c_hpx_former_s18', init_cfg=dict(checkpoint='checkpoints/c_hpx_former_s18.pth')),
+)

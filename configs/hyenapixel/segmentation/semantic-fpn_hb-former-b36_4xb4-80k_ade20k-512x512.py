@@ -1,0 +1,15 @@
+r"""Semantic FPN with hb_former_b36 on ADE20K, crops of 512 x 512, 80k iterations.
+
+Reproduces: nothing published; the optimizer of the published UperNet recipe.
+Expected: mIoU not published.
+Weights: the backbone starts from checkpoints/hb_former_b36.pth.
+Hardware: 4 GPUs x 4 images.
+Command: tools/dist_train.sh \
+    configs/hyenapixel/segmentation/semantic-fpn_hb-former-b36_4xb4-80k_ade20k-512x512.py 4
+"""
+
+_base_ = './semantic-fpn_hpx-former-b36_4xb4-80k_ade20k-512x512.py'
+
+model = dict(
+    backbone=dict(arch='hb_former_b36', init_cfg=dict(checkpoint='checkpoints/hb_former_b36.pth')),
+)

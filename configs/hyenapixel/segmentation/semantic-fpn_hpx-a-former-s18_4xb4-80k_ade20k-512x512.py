@@ -1,0 +1,15 @@
+r"""Semantic FPN with hpx_a_former_s18 on ADE20K, crops of 512 x 512, 80k iterations.
+
+Reproduces: nothing published; the optimizer of the published UperNet recipe.
+Expected: mIoU not published.
+Weights: the backbone starts from checkpoints/hpx_a_former_s18.pth.
+Hardware: 4 GPUs x 4 images.
+Command: tools/dist_train.sh \
+    configs/hyenapixel/segmentation/semantic-fpn_hpx-a-former-s18_4xb4-80k_ade20k-512x512.py 4
+"""
+
+_base_ = './semantic-fpn_hpx-former-s18_4xb4-80k_ade20k-512x512.py'
+
+model = dict(
+    backbone=dict(arch='hpx_a_former_s18', init_cfg=dict(checkpoint='checkpoints/hpx_a_former_s18.pth')),
+)
