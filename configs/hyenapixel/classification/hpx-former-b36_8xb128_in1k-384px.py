@@ -1,13 +1,10 @@
-r"""hpx_former_b36 on ImageNet-1k at 384 x 384, fine-tuned from 224 x 224, kernels unchanged.
+"""hpx_former_b36 on ImageNet-1k at 384 x 384, fine-tuned from 224 x 224, kernels unchanged.
 
 Reproduces: the published fine-tuning recipe of hpx_former_s18, applied to b36.
 Expected: top-1 not published.
 Weights: starts from checkpoints/hpx_former_b36.pth.
 Hardware: 8 GPUs x 128 images.
 Command: tools/dist_train.sh configs/hyenapixel/classification/hpx-former-b36_8xb128_in1k-384px.py 8
-Evaluation of converted official weights:
-python tools/test.py configs/hyenapixel/classification/hpx-former-b36_8xb128_in1k-384px.py \
-    checkpoints/hpx_former_b36_384.pth
 """
 
 _base_ = './hpx-former-s18_8xb128_in1k-384px.py'
