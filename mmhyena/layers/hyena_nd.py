@@ -86,7 +86,7 @@ class DirectionalLongConv(LongConv):
         )
         self.steps = order - 1
         self.direction = direction
-        if hasattr(self.filter, 'scale_'):
+        if hasattr(self.filter, 'scale_') and not self.skip.is_meta:
             with torch.no_grad():
                 self.filter.scale_(1 / self.kernel(map_size).flatten(1).norm(dim=1).clamp_min(1e-6))
 
