@@ -16,4 +16,4 @@ cores="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
 jobs="${MMHYENA_TEST_JOBS:-$((cores < 4 ? cores : 4))}"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 cd "$ROOT"
-exec "$PY" -m pytest -n "$jobs" "$@" </dev/null
+exec "$PY" -m pytest -n "$jobs" --dist worksteal "$@" </dev/null
