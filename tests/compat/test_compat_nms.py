@@ -103,6 +103,7 @@ def test_nms_is_greedy_nms(data, threshold, offset):
 @given(boxes_and_scores(), st.sampled_from(THRESHOLDS), st.sampled_from([0, 1]))
 def test_nms_is_compiled_nms(compiled, data, threshold, offset):
     boxes, scores = data
+    scores = scores.argsort(stable=True).argsort() / 100  # the compiled one does not sort equal scores stably
     expected = compiled.nms(boxes, scores, iou_threshold=threshold, offset=offset)
     assert ops.nms(boxes, scores, iou_threshold=threshold, offset=offset).tolist() == expected.tolist()
 
