@@ -132,7 +132,7 @@ def test_shellcheck():
 @pytest.mark.parametrize('document', ['README.md', 'CONTRIBUTING.md'])
 def test_documented_paths_exist(document: str):
     text = (ROOT / document).read_text()
-    paths = set(re.findall(r'(?<![\w/.-])((?:tools|demo|configs|requirements|\.ci)/[\w./-]*\w)', text))
+    paths = set(re.findall(r'(?<![\w/.-])((?:tools|demo|configs|docs|requirements|\.ci)/[\w./-]*\w)', text))
     assert paths
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
 
