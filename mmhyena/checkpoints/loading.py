@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import PretrainedInit
+from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor
 
 from .official import convert_official, is_official
@@ -39,16 +39,12 @@ class PretrainedMixin(BaseModule):
         """Initialise the weights as MMEngine does, then load pretrained ones if ``init_cfg`` names any."""
         configs = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else list(self.init_cfg or ())
         pretrained = [cfg for cfg in configs if cfg['type'] in ('Pretrained', PretrainedInit)]
-        if self.is_init or not pretrained:
-            super().init_weights()
-            return
         whole, self.init_cfg = self.init_cfg, [cfg for cfg in configs if cfg not in pretrained]
+        self.init_cfg += [dict(cfg, type=_ReportedInit) for cfg in pretrained]
         try:
             super().init_weights()
         finally:
             self.init_cfg = whole
-        for cfg in pretrained:
-            load_pretrained(self, **{key: value for key, value in cfg.items() if key not in ('type', 'map_location')})
 
     def resize_weights(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Bring tensors of other sizes to this backbone's; return all tensors, and the resized names with a note."""
@@ -77,6 +73,18 @@ class PretrainedMixin(BaseModule):
             state_dict.update(converted)
 
 
+class _ReportedInit(PretrainedInit):
+    """What :class:`PretrainedMixin` puts in the place of MMEngine's ``Pretrained``, with the same arguments."""
+
+    def __init__(self, checkpoint: str, weights: str = 'auto', **kwargs: Any) -> None:
+        super().__init__(checkpoint, **kwargs)
+        self.weights = weights
+
+    def __call__(self, module: PretrainedMixin) -> None:
+        load_pretrained(module, self.checkpoint, self.prefix, self.weights)
+        update_init_info(module, init_info=self._get_init_info())
+
+
 def load_pretrained(
     backbone: PretrainedMixin, checkpoint: str | Path, prefix: str | None = None, weights: str = 'auto'
 ) -> MatchReport:
@@ -97,8 +105,8 @@ def load_pretrained(
     """
     state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
     fitted, report = fit_to_backbone(state, backbone, prefix)
-    title = f'{checkpoint} ({wrapper}) into {type(backbone).__name__}'
-    _log(f'\n{render(report.table(title))}', logging.INFO if report.fits else logging.ERROR)
+    title = f'{checkpoint} ({wrapper}) into {type(backbone).__name__}:'
+    _log(f'{title}\n{render(report.table())}', logging.INFO if report.fits else logging.ERROR)
     report.require_fit(str(checkpoint), f'this {type(backbone).__name__}')
     backbone.load_state_dict(fitted, strict=False)
     return report

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import pickle
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import get as read_bytes
-from mmengine.logging import HistoryBuffer
 from torch import Tensor
+
+from .unpickling import load_weights_only
 
 __all__ = ['WEIGHTS', 'CheckpointError', 'read_checkpoint', 'unwrap']
 
@@ -44,10 +42,9 @@ def read_checkpoint(source: str | Path) -> dict[str, Any]:
     source = str(source)
     file = _open(source)
     try:
-        with _allowed_globals():
-            checkpoint = torch.load(file, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(f'{source} cannot be read as weights: {_reason(error)}') from error
+        checkpoint = load_weights_only(file)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f'{source} cannot be read as weights: {error}') from error
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(f'{source} holds a {type(checkpoint).__name__}, not a dict of weights')
     return dict(checkpoint)
@@ -78,25 +75,6 @@ def _download(url: str) -> str:
     if not file.exists():
         raise CheckpointError(f'{url} was not found at {file}, where the first process should have put it')
     return str(file)
-
-
-def _allowed_globals() -> AbstractContextManager:
-    """Allow the classes that stand beside the weights of timm and of MMEngine; torch before 2.5 has no such list."""
-    if not hasattr(torch.serialization, 'safe_globals'):
-        return nullcontext()
-    arrays = [np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0], np.ndarray, np.dtype]
-    dtypes = {type(np.dtype(name)) for name in ('float64', 'float32', 'int64', 'int32', 'uint32', 'bool')}
-    return torch.serialization.safe_globals([argparse.Namespace, HistoryBuffer, *arrays, *dtypes])
-
-
-def _reason(error: Exception) -> str:
-    text = ' '.join(str(error).split())
-    if 'nsupported' in text and not hasattr(torch.serialization, 'safe_globals'):
-        return (
-            f'{text[:200]}; torch {torch.__version__} cannot skip the objects beside the weights: save the state dict '
-            'alone with a newer torch, or write such checkpoints with CheckpointHook(published_keys=["state_dict"])'
-        )
-    return text[:200] or type(error).__name__
 
 
 def unwrap(checkpoint: Mapping[str, Any], weights: str = 'auto') -> tuple[dict[str, Tensor], str]:

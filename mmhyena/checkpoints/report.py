@@ -56,9 +56,9 @@ class MatchReport:
             f'match, {", ".join(found)}; choose the arch of the checkpoint or the checkpoint of the arch'
         )
 
-    def table(self, title: str = '') -> Table:
+    def table(self) -> Table:
         """Return a table with the matched keys counted by module and all others by name."""
-        table = Table(title=title, title_justify='left')
+        table = Table()
         table.add_column('status', no_wrap=True)
         table.add_column('keys', overflow='fold')
         table.add_column('tensors', justify='right')

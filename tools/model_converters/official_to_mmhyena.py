@@ -45,7 +45,8 @@ def convert(args: argparse.Namespace) -> None:
     if dst.exists() and dst.samefile(args.src):
         raise UserError(f'{dst} is the source: choose another place for the result')
     conversion = convert_checkpoint(args.src, args.arch, args.weights, args.reverse)
-    Console().print(conversion.report.table(f'{args.src} ({conversion.wrapper}) against {conversion.arch}'))
+    print(f'{args.src} ({conversion.wrapper}) against {conversion.arch}:')
+    Console().print(conversion.report.table())
     try:
         conversion.report.require_fit(args.src, conversion.arch)
     except CheckpointError as error:
