@@ -1,6 +1,19 @@
 """Tensor math: the long convolution, its definition and its fast forms. Needs torch alone."""
 
+from .backends import BACKENDS, use_backend
+from .linear import linear, norm_mlp_residual, star_relu_mlp
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
 from .naive import naive_long_conv
 
-__all__ = ['PreparedKernel', 'long_conv', 'naive_long_conv', 'prepare_kernel', 'prepared_long_conv']
+__all__ = [
+    'BACKENDS',
+    'PreparedKernel',
+    'linear',
+    'long_conv',
+    'naive_long_conv',
+    'norm_mlp_residual',
+    'prepare_kernel',
+    'prepared_long_conv',
+    'star_relu_mlp',
+    'use_backend',
+]

@@ -2,82 +2,115 @@
 
 Forward and backward work on real tensors only: the map and the kernel are saved as they came, and their spectra are
 computed again in the backward, which costs two transforms and saves two complex maps of about four times the pixels.
+
+Each axis is transformed by itself, so that the zeros of the padding are transformed on the last axis alone, and on a
+CPU a few channels at a time go all the way there and back while they are in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .geometry import fast_fft_length
 
 __all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
 
-
-def _rfft(x: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Transform the last ``len(lengths)`` axes, zero-padded to ``lengths``."""
-    if x.numel() == 0:  # MKL refuses an empty batch
-        shape = (*x.shape[: -len(lengths)], *lengths[:-1], lengths[-1] // 2 + 1)
-        return x.new_zeros(shape, dtype=x.dtype.to_complex())
-    return torch.fft.rfftn(x, s=tuple(lengths), dim=tuple(range(-len(lengths), 0)))
+# Elements of the padded map that a core works on at a time: about a level-2 cache (docs/performance.md).
+CHUNK = 2**18
 
 
-def _irfft(spectrum: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Invert :func:`_rfft`."""
-    if spectrum.numel() == 0:
-        return spectrum.real.new_zeros((*spectrum.shape[: -len(lengths)], *lengths))
-    return torch.fft.irfftn(spectrum, s=tuple(lengths), dim=tuple(range(-len(lengths), 0)))
+def _transform(x: Tensor, lengths: Sequence[int], leads: Sequence[int] | None = None) -> Tensor:
+    """Transform the last ``len(lengths)`` axes of a real ``x``, each padded to its length, after ``lead`` zeros."""
+    for axis, length in enumerate(lengths):
+        dim = axis - len(lengths)
+        if leads is not None and leads[axis]:
+            x = F.pad(x, [0, 0] * (-dim - 1) + [leads[axis], length - leads[axis] - x.shape[dim]])
+        x = torch.fft.rfft(x, n=length, dim=dim) if axis == 0 else torch.fft.fft(x, n=length, dim=dim)
+    return x
 
 
-def _head(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Keep the first ``sizes`` entries of the last axes."""
-    return x[(..., *(slice(0, size) for size in sizes))]
+def _invert(spectrum: Tensor, lengths: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """Invert :func:`_transform` up to the factor ``prod(lengths)``, and crop each axis as soon as it is inverted."""
+    for axis in reversed(range(len(lengths))):
+        dim, length = axis - len(lengths), lengths[axis]
+        inverse = torch.fft.ifft if axis else torch.fft.irfft
+        x = inverse(spectrum, n=length, dim=dim, norm='forward')
+        spectrum = x.narrow(dim, starts[axis], sizes[axis])
+    return spectrum
 
 
 def _fft_lengths(spatial: Sequence[int], kernel: Sequence[int], left: Sequence[int]) -> list[int]:
     return [fast_fft_length(n + max(lt, k - 1 - lt)) for n, k, lt in zip(spatial, kernel, left)]
 
 
-def kernel_spectrum(k: Tensor, left: Sequence[int], lengths: Sequence[int]) -> Tensor:
-    """Return the spectrum of ``k`` with the tap of displacement 0 at the origin.
+def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
+    step = channels
+    if device.type == 'cpu':
+        step = max(1, CHUNK * torch.get_num_threads() // (batch * prod(lengths)))
+    for start in range(0, channels, step):
+        yield slice(start, start + step)
+
+
+def kernel_spectrum(k: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return the spectrum of ``k`` divided by ``prod(lengths)``.
 
     Args:
         k: Kernel ``(C, *kernel)``, already cropped to the taps that can touch the map.
-        left: Taps before the centre on each axis.
         lengths: Transform length of each axis.
 
     Returns:
-        Complex tensor ``(C, *lengths[:-1], lengths[-1] // 2 + 1)``.
+        Complex tensor ``(C, lengths[0] // 2 + 1, *lengths[1:])``.
     """
-    padding = [p for n, size in zip(reversed(lengths), reversed(k.shape[1:])) for p in (0, n - size)]
-    padded = torch.nn.functional.pad(k, padding)  # (C, *lengths)
-    rolled = torch.roll(padded, [-lt for lt in left], dims=list(range(1, k.dim())))
-    return _rfft(rolled, lengths)
+    return _transform(k / prod(lengths), lengths)
 
 
-def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int]) -> Tensor:
+def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
     """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`kernel_spectrum`; same shape out."""
-    product = _rfft(u, lengths).mul_(spectrum)  # (B, C, *lengths)
-    return _head(_irfft(product, lengths), u.shape[2:])
+    if u.numel() == 0:  # MKL refuses an empty batch
+        return torch.empty_like(u, memory_format=torch.contiguous_format)
+    spatial, u = u.shape[2:], u.contiguous()
+    y = torch.empty_like(u)
+    for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
+        product = _transform(u[:, part], lengths).mul_(spectrum[part])  # (B, c, *lengths), the first one halved
+        y[:, part] = _invert(product, lengths, left, spatial)
+    return y
 
 
 def _forward(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
     lengths = _fft_lengths(u.shape[2:], k.shape[1:], left)
-    return conv_with_spectrum(u, kernel_spectrum(k, left, lengths), lengths).contiguous()
+    if u.numel() == 0:
+        return torch.empty_like(u, memory_format=torch.contiguous_format)
+    u, y = u.contiguous(), torch.empty_like(u, memory_format=torch.contiguous_format)
+    for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
+        product = _transform(u[:, part], lengths).mul_(kernel_spectrum(k[part], lengths))
+        y[:, part] = _invert(product, lengths, left, u.shape[2:])
+    return y
 
 
 def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Both gradients of :func:`_forward`: correlations of ``grad`` with the kernel and with the map."""
-    lengths = _fft_lengths(u.shape[2:], k.shape[1:], left)
-    grad_spectrum = _rfft(grad, lengths)  # (B, C, *lengths)
-    kernel = kernel_spectrum(k, left, lengths)
-    grad_u = _head(_irfft(grad_spectrum * kernel.conj(), lengths), u.shape[2:]).contiguous()
+    """Both gradients of :func:`_forward`: correlations of ``grad`` with the kernel and with the map.
 
-    cross = grad_spectrum.mul_(_rfft(u, lengths).conj()).sum(0)  # (C, *lengths)
-    rolled = torch.roll(_irfft(cross, lengths), list(left), dims=list(range(1, k.dim())))
-    return grad_u, _head(rolled, k.shape[1:]).contiguous()
+    With ``grad`` behind ``left`` zeros, pixel ``m`` and tap ``j`` meet at ``m + j``: both correlations start at lag 0.
+    """
+    lengths = _fft_lengths(u.shape[2:], k.shape[1:], left)
+    grad_u = torch.empty_like(u, memory_format=torch.contiguous_format)
+    grad_k = torch.zeros_like(k, memory_format=torch.contiguous_format)
+    if u.numel() == 0:
+        return grad_u, grad_k
+    origin, scale = [0] * len(lengths), 1 / prod(lengths)
+    grad, u = grad.contiguous(), u.contiguous()
+    for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
+        spectrum = _transform(grad[:, part] * scale, lengths, left)  # (B, c, *lengths), the first one halved
+        cross = (spectrum * _transform(u[:, part], lengths).conj()).sum(0)
+        grad_k[part] = _invert(cross, lengths, origin, k.shape[1:])
+        product = spectrum.mul_(_transform(k[part], lengths).conj())
+        grad_u[:, part] = _invert(product, lengths, origin, u.shape[2:])
+    return grad_u, grad_k
 
 
 if hasattr(torch.library, 'custom_op'):  # torch >= 2.4: opaque to torch.compile, hence no graph break

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .backends import choose_backend
+from .dft import dft_conv, dft_conv_prepared, dft_kernel
+from .direct import direct_conv
 from .fft import conv_with_spectrum, fft_conv, kernel_spectrum
 from .geometry import AxisGeometry, geometry
 
@@ -19,13 +22,17 @@ class PreparedKernel(NamedTuple):
 
     Attributes:
         spatial: The map size that it serves.
-        lengths: Transform length of each axis.
-        spectrum: Spectrum of kernel and skip together, ``(C, *lengths[:-1], lengths[-1] // 2 + 1)``.
+        axes: How the kernel lies on each axis.
+        backend: What :attr:`spectrum` is made for.
+        kernel: Kernel and skip together, cropped to the taps that can touch the map, ``(C, *kernel)``.
+        spectrum: Their transform in the backend's layout, None for a backend without one.
     """
 
     spatial: tuple[int, ...]
-    lengths: tuple[int, ...]
-    spectrum: Tensor
+    axes: tuple[AxisGeometry, ...]
+    backend: str
+    kernel: Tensor
+    spectrum: Tensor | None
 
 
 def _check(u: Tensor, k: Tensor, skip: Tensor | None) -> None:
@@ -62,7 +69,17 @@ def _fold_skip(k: Tensor, skip: Tensor | None, axes: Sequence[AxisGeometry]) -> 
     return k + skip.to(k.dtype).view(-1, *(1,) * len(axes)) * centre
 
 
-def long_conv(u: Tensor, k: Tensor, skip: Tensor | None = None, *, causal: bool = False) -> Tensor:
+def _convolve(u: Tensor, k: Tensor, axes: Sequence[AxisGeometry], backend: str) -> Tensor:
+    if backend == 'direct':
+        return direct_conv(u, k, axes)
+    if backend == 'dft':
+        return dft_conv(u, k, axes)
+    return fft_conv(u, k, [axis.left for axis in axes])
+
+
+def long_conv(
+    u: Tensor, k: Tensor, skip: Tensor | None = None, *, causal: bool = False, backend: str | None = None
+) -> Tensor:
     """Depthwise convolution of any map with a kernel of any size, as ``naive_long_conv`` defines it.
 
     ``y[n] = sum_j k[j] u[n + c - j] + skip u[n]`` on every axis at once, with zeros outside the map and the centre
@@ -74,25 +91,34 @@ def long_conv(u: Tensor, k: Tensor, skip: Tensor | None = None, *, causal: bool 
         k: Kernel ``(C, *kernel)``, shorter or longer than the map, odd or even.
         skip: Weight of the input itself, ``(C,)``.
         causal: Whether an output sees only inputs at or before it on every axis.
+        backend: ``'fft'``, ``'dft'`` (transforms as matrix products) or ``'direct'`` (the sum itself); None for what
+            :func:`~mmhyena.ops.backends.choose_backend` says.
 
     Returns:
         Map of the shape and dtype of ``u``.
 
     Raises:
-        ValueError: If the shapes do not fit together.
+        ValueError: If the shapes do not fit together, or there is no such backend.
         TypeError: If a tensor is not of floating point type.
     """
     _check(u, k, skip)
+    backend = choose_backend(u.shape[2:], u.device, prepared=False, override=backend)
     with torch.autocast(device_type=u.device.type, enabled=False):
         dtype = _compute_dtype(u)
         axes = geometry(u.shape[2:], k.shape[1:], causal)
         kernel = _fold_skip(_crop(k.to(dtype), axes), skip, axes)
-        y = fft_conv(u.to(dtype), kernel, [axis.left for axis in axes])
+        y = _convolve(u.to(dtype), kernel, axes, backend)
     return y.to(u.dtype)
 
 
 def prepare_kernel(
-    k: Tensor, skip: Tensor | None, spatial: Sequence[int], *, causal: bool = False, dtype: torch.dtype = torch.float32
+    k: Tensor,
+    skip: Tensor | None,
+    spatial: Sequence[int],
+    *,
+    causal: bool = False,
+    dtype: torch.dtype = torch.float32,
+    backend: str | None = None,
 ) -> PreparedKernel:
     """Transform a kernel once for many maps of size ``spatial``; not differentiable.
 
@@ -102,13 +128,19 @@ def prepare_kernel(
         spatial: Size of the maps to come.
         causal: As in :func:`long_conv`.
         dtype: float32 or float64.
+        backend: As in :func:`long_conv`.
     """
+    spatial = tuple(spatial)
+    backend = choose_backend(spatial, k.device, prepared=True, override=backend)
     with torch.no_grad(), torch.autocast(device_type=k.device.type, enabled=False):
         axes = geometry(spatial, k.shape[1:], causal)
-        kernel = _fold_skip(_crop(k.to(dtype), axes), skip, axes)
-        lengths = tuple(axis.fft_length for axis in axes)
-        spectrum = kernel_spectrum(kernel, [axis.left for axis in axes], lengths)
-    return PreparedKernel(tuple(spatial), lengths, spectrum)
+        kernel = _fold_skip(_crop(k.to(dtype), axes), skip, axes).contiguous()
+        spectrum = None
+        if backend == 'fft':
+            spectrum = kernel_spectrum(kernel, [axis.fft_length for axis in axes])
+        elif backend == 'dft':
+            spectrum = dft_kernel(kernel, axes, spatial).contiguous()
+    return PreparedKernel(spatial, axes, backend, kernel, spectrum)
 
 
 def prepared_long_conv(u: Tensor, kernel: PreparedKernel) -> Tensor:
@@ -119,7 +151,13 @@ def prepared_long_conv(u: Tensor, kernel: PreparedKernel) -> Tensor:
     """
     if tuple(u.shape[2:]) != kernel.spatial:
         raise ValueError(f'kernel was prepared for maps of {kernel.spatial}, got {tuple(u.shape[2:])}')
+    axes = kernel.axes
     with torch.autocast(device_type=u.device.type, enabled=False):
-        dtype = torch.float64 if kernel.spectrum.dtype == torch.complex128 else torch.float32
-        y = conv_with_spectrum(u.to(dtype), kernel.spectrum, kernel.lengths)
+        x = u.to(kernel.kernel.dtype)
+        if kernel.backend == 'dft':
+            y = dft_conv_prepared(x, kernel.spectrum, axes)
+        elif kernel.backend == 'direct' or (torch.is_grad_enabled() and u.requires_grad):
+            y = _convolve(x, kernel.kernel, axes, kernel.backend)
+        else:
+            y = conv_with_spectrum(x, kernel.spectrum, [axis.fft_length for axis in axes], [axis.left for axis in axes])
     return y.to(u.dtype)

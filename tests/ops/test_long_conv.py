@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmhyena.ops import long_conv, naive_long_conv, prepare_kernel, prepared_long_conv
+from mmhyena.ops import BACKENDS, long_conv, naive_long_conv, prepare_kernel, prepared_long_conv, use_backend
+from mmhyena.ops.geometry import fast_fft_length
 
 
 @st.composite
@@ -29,25 +30,31 @@ def make(case, dtype=torch.float64):
 
 
 @settings(max_examples=250)
-@given(cases())
-def test_equals_definition_with_every_gradient(case):
+@given(cases(), st.sampled_from(BACKENDS))
+def test_equals_definition_with_every_gradient(case, backend):
     u, k, skip, causal = make(case)
     inputs = [x for x in (u, k, skip) if x is not None]
     want = naive_long_conv(u, k, skip, causal=causal)
-    got = long_conv(u, k, skip, causal=causal)
+    got = long_conv(u, k, skip, causal=causal, backend=backend)
     weight = torch.randn(want.shape, dtype=want.dtype)
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
     for a, b in zip(torch.autograd.grad(got, inputs, weight), torch.autograd.grad(want, inputs, weight)):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=60)
-@given(cases())
-def test_prepared_kernel_equals_definition(case):
+@settings(max_examples=120)
+@given(cases(), st.sampled_from(BACKENDS))
+def test_prepared_kernel_equals_definition(case, backend):
     u, k, skip, causal = make(case)
-    prepared = prepare_kernel(k, skip, u.shape[2:], causal=causal, dtype=torch.float64)
+    prepared = prepare_kernel(k, skip, u.shape[2:], causal=causal, dtype=torch.float64, backend=backend)
     want = naive_long_conv(u, k, skip, causal=causal)
-    torch.testing.assert_close(prepared_long_conv(u, prepared), want, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        torch.testing.assert_close(prepared_long_conv(u, prepared), want, rtol=1e-9, atol=1e-9)
+    got = prepared_long_conv(u, prepared)  # frozen kernel, but a gradient for the map
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+    weight = torch.randn(want.shape, dtype=want.dtype)
+    grads = [torch.autograd.grad(y, u, weight)[0] for y in (got, want)]
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize('causal', [False, True])
@@ -114,3 +121,24 @@ def test_integer_map_and_wrong_prepared_size_are_errors():
     prepared = prepare_kernel(torch.zeros(1, 3), None, (4,))
     with pytest.raises(ValueError, match='prepared for maps of'):
         prepared_long_conv(torch.zeros(1, 1, 5), prepared)
+
+
+def test_backend_by_argument_and_by_surroundings():
+    u, k = torch.randn(1, 2, 6, 6), torch.randn(2, 11, 11)
+    with pytest.raises(ValueError, match="'fast' is unknown; choose one of fft, dft, direct"):
+        long_conv(u, k, backend='fast')
+    with pytest.raises(ValueError, match='choose one of'), use_backend('fast'):
+        pass
+    with use_backend('dft'):
+        assert prepare_kernel(k, None, (6, 6)).backend == 'dft'
+        assert prepare_kernel(k, None, (6, 6), backend='fft').backend == 'fft'
+    assert prepare_kernel(k, None, (6, 6)).backend == 'direct'
+    assert prepare_kernel(k, None, (20, 20)).backend == 'dft'
+    assert prepare_kernel(k, None, (90, 90)).backend == 'fft'
+
+
+@pytest.mark.parametrize('minimum', range(1, 600, 7))
+def test_fast_lengths_are_long_enough_and_smooth(minimum):
+    length = fast_fft_length(minimum)
+    assert minimum <= length <= 2 * max(2, minimum)
+    assert 210**10 % length == 0

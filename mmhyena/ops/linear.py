@@ -1,0 +1,160 @@
+"""Linear layers and the MetaFormer's channel MLP in forms that touch memory less often.
+
+Element-wise work dominates a MetaFormer on large maps: StarReLU alone is four passes over the hidden activations. Here
+the products run on oneDNN with the ReLU inside, the rest of StarReLU is one pass in place, and the hidden activations
+of a tile of pixels are used up while they are still in the cache. In training only the ReLU's output is kept.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .mode import autocast_dtype, is_compiling, records_nothing
+
+__all__ = ['linear', 'norm_mlp_residual', 'star_relu_mlp']
+
+# Hidden activations of a tile, in elements: beyond about 4 MiB they fall out of the cache (docs/performance.md).
+TILE = 2**20
+# Below this many rows oneDNN's reordering of the weights costs more than its faster product gains.
+MIN_ROWS = 128
+
+
+def _has_onednn_linear() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+
+
+def _takes_onednn(x: Tensor, *weights: Tensor | None) -> bool:
+    tensors = (x, *(w for w in weights if w is not None))
+    return (
+        torch.backends.mkldnn.enabled
+        and _has_onednn_linear()
+        and x.numel() >= MIN_ROWS * x.shape[-1]
+        and all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+        and all(t.device.type == 'cpu' and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
+    )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """``x @ weight.T + bias``, rectified if asked; records no gradient."""
+    if _takes_onednn(x, weight, bias):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'relu' if relu else 'none', [], '')
+    y = F.linear(x, weight, bias)
+    return y.relu_() if relu else y
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``x @ weight.T + bias`` as ``F.linear`` does, ``(..., C_in)`` to ``(..., C_out)``.
+
+    oneDNN's product is used where no gradient is asked for: it reads the weights as they are, so nothing can be stale.
+    """
+    if records_nothing() and autocast_dtype(x) is None and _takes_onednn(x, weight, bias):
+        return _product(x, weight, bias)
+    return F.linear(x, weight, bias)
+
+
+def _square_(relu: Tensor, scale: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``scale * relu ** 2 + bias`` in one pass, into ``out`` if given, which may be ``relu`` itself."""
+    if relu.device.type == 'cpu':  # reading a scalar stalls nothing here
+        return torch.addcmul(bias.to(relu.dtype), relu, relu, value=scale.item(), out=out)
+    square = torch.mul(relu, relu, out=out)
+    return square.mul_(scale).add_(bias)
+
+
+def _tile_rows(x: Tensor, hidden: int) -> int:
+    if x.device.type != 'cpu':
+        return max(1, x.shape[0])
+    return max(MIN_ROWS, TILE // hidden)
+
+
+def star_relu_mlp(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Return ``(scale * relu(x @ fc1.T) ** 2 + bias) @ fc2.T``, the MetaFormer's MLP (arXiv 2210.13452).
+
+    Keeps ``x`` and the ReLU's output for the backward, a quarter of what the elementary steps keep.
+
+    Args:
+        x: ``(..., C)``.
+        fc1: ``(hidden, C)``.
+        fc2: ``(C_out, hidden)``.
+        scale: StarReLU's factor, ``(1,)``.
+        bias: StarReLU's offset, ``(1,)``.
+    """
+    if is_compiling() or torch.jit.is_tracing():  # a compiler fuses the elementary steps itself
+        return F.linear(scale * F.relu(F.linear(x, fc1)).square() + bias, fc2)
+    if (dtype := autocast_dtype(x)) is not None:
+        x, fc1, fc2 = x.to(dtype), fc1.to(dtype), fc2.to(dtype)
+    rows = x.reshape(-1, x.shape[-1])
+    with torch.autocast(x.device.type, enabled=False):
+        y = _StarReLUMlp.apply(rows, fc1, fc2, scale, bias)
+    return y.view(*x.shape[:-1], fc2.shape[0])
+
+
+class _StarReLUMlp(torch.autograd.Function):
+    """The MLP on rows ``(M, C)``; hidden activations live for one tile, and their ReLU is all that is kept of them."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+        y = x.new_empty(x.shape[0], fc2.shape[0])
+        keep, kept = any(ctx.needs_input_grad), []
+        for rows, out in zip(x.split(tile := _tile_rows(x, fc1.shape[0])), y.split(tile)):
+            relu = _product(rows, fc1, relu=True)
+            out.copy_(_product(_square_(relu, scale, bias, None if keep else relu), fc2))
+            if keep:
+                kept.append(relu)
+        ctx.save_for_backward(x, fc1, fc2, scale, bias, *kept)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        x, fc1, fc2, scale, bias, *kept = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_x, grad_fc1, against_square = torch.empty_like(x), torch.zeros_like(fc1), torch.zeros_like(fc2)
+        fc1_t, fc2_t = fc1.t().contiguous(), fc2.t().contiguous()
+        tile = _tile_rows(x, fc1.shape[0])
+        for rows, out, g, relu in zip(x.split(tile), grad_x.split(tile), grad.split(tile), kept):
+            against_square.addmm_(g.t(), relu.square())  # (C_out, hidden)
+            hidden = _product(g * (2 * scale).to(g.dtype), fc2_t).mul_(relu)  # gradient before the ReLU, (rows, hidden)
+            grad_fc1.addmm_(hidden.t(), rows)
+            out.copy_(_product(hidden, fc1_t))
+        total = grad.sum(0)  # (C_out,)
+        grad_fc2 = against_square * scale.to(grad.dtype) + (total * bias.to(grad.dtype))[:, None]
+        grad_scale = (against_square * fc2).sum().to(scale.dtype).view(1)
+        grad_bias = (total * fc2.sum(1)).sum().to(bias.dtype).view(1)
+        return grad_x, grad_fc1, grad_fc2, grad_scale, grad_bias
+
+
+def norm_mlp_residual(
+    x: Tensor,
+    norm: Tensor,
+    eps: float,
+    fc1: Tensor,
+    fc2: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    res_scale: Tensor | None = None,
+) -> Tensor:
+    """Return ``res_scale * x + star_relu_mlp(layer_norm(x), ...)``, tile by tile; records no gradient.
+
+    Args:
+        x: ``(..., C)``.
+        norm: Weight of the layer norm, ``(C,)``; it has no bias.
+        eps: The norm's epsilon.
+        fc1: As in :func:`star_relu_mlp`, and so ``fc2``, ``scale`` and ``bias``.
+        fc2: ``(C, hidden)``.
+        scale: ``(1,)``.
+        bias: ``(1,)``.
+        res_scale: ``(C,)``, or None for 1.
+    """
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    flat = x.reshape(-1, x.shape[-1])
+    tile = _tile_rows(flat, fc1.shape[0])
+    for rows, out in zip(flat.split(tile), y.view(flat.shape).split(tile)):
+        relu = _product(F.layer_norm(rows, norm.shape, norm, None, eps), fc1, relu=True)
+        mixed = _product(_square_(relu, scale, bias, relu), fc2)
+        if res_scale is None:
+            torch.add(mixed, rows, out=out)
+        else:
+            torch.addcmul(mixed, rows, res_scale, out=out)
+    return y

@@ -1,0 +1,33 @@
+"""What surrounds a call: compilation, tracing, autocast, on every torch from 2.1 on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ['autocast_dtype', 'is_compiling', 'is_exporting', 'records_nothing']
+
+
+def is_compiling() -> bool:
+    """Whether ``torch.compile`` or ``torch.export`` is tracing this call."""
+    if hasattr(torch.compiler, 'is_compiling'):  # torch >= 2.3
+        return torch.compiler.is_compiling()
+    return torch._dynamo.is_compiling()
+
+
+def is_exporting() -> bool:
+    """Whether ``torch.export``, ``torch.onnx`` or ``torch.jit.trace`` is recording this call."""
+    exporting = getattr(torch.compiler, 'is_exporting', None)  # torch >= 2.7
+    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or bool(exporting and exporting())
+
+
+def records_nothing() -> bool:
+    """Whether no gradient and no graph is recorded, so that work may be done in place and by opaque operators."""
+    return not (torch.is_grad_enabled() or is_compiling() or torch.jit.is_tracing())
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """Return the type that autocast computes in on the device of ``x``, or None where it is off."""
+    if x.device.type == 'cpu':
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
