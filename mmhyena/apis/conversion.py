@@ -7,6 +7,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -121,16 +122,22 @@ def arch_shapes(arch: str, state: Mapping[str, Tensor]) -> dict[str, tuple[int, 
     """
     classifier = any(name.startswith('head.') for name in state)
     norms = tuple(i for i in range(4) if f'backbone.norm{i}.weight' in state)
-    with torch.device('meta'):
-        backbone = HyenaFormer(arch, out_indices=(3,) if classifier else norms or (0, 1, 2, 3))
-    shapes = {f'backbone.{name}': tuple(value.shape) for name, value in backbone.state_dict().items()}
+    shapes = dict(_backbone_shapes(arch, (3,) if classifier else norms or (0, 1, 2, 3)))
     if classifier:
-        channels, hidden = backbone.embed_dims[-1], 4 * backbone.embed_dims[-1]
+        channels = HyenaFormer.arch_settings[arch]['dims'][-1]
+        hidden = 4 * channels
         classes = len(state['head.fc2.weight']) if 'head.fc2.weight' in state else 1000
         shapes |= {'head.fc1.weight': (hidden, channels), 'head.fc1.bias': (hidden,)}
         shapes |= {'head.norm.weight': (hidden,), 'head.norm.bias': (hidden,)}
         shapes |= {'head.fc2.weight': (classes, hidden), 'head.fc2.bias': (classes,)}
     return shapes
+
+
+@cache
+def _backbone_shapes(arch: str, out_indices: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    with torch.device('meta'):
+        backbone = HyenaFormer(arch, out_indices=out_indices)
+    return {f'backbone.{name}': tuple(value.shape) for name, value in backbone.state_dict().items()}
 
 
 def save_checkpoint(checkpoint: dict, file: str | Path, force: bool = False) -> None:

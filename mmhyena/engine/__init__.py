@@ -2,5 +2,7 @@
 
 from .cpu_amp import CPUAmpOptimWrapper
 from .instance_tta import InstanceTTAModel
+from .layer_decay import LayerDecayOptimWrapperConstructor
+from .official_checkpoint_hook import OfficialCheckpointHook
 
-__all__ = ['CPUAmpOptimWrapper', 'InstanceTTAModel']
+__all__ = ['CPUAmpOptimWrapper', 'InstanceTTAModel', 'LayerDecayOptimWrapperConstructor', 'OfficialCheckpointHook']

@@ -150,7 +150,7 @@ def test_other_arch_is_refused(save: Callable):
 
 
 def test_other_names_are_refused(save: Callable):
-    with pytest.raises(CheckpointError, match="nothing under 'encoder.'"):
+    with pytest.raises(CheckpointError, match=r"nothing under 'encoder\.'"):
         load_pretrained(HyenaFormer(**MAPS), save(classifier().state_dict()), prefix='encoder')
     state = official(classifier()) | {'stages.0.0.token_mixer.surprise': torch.ones(1)}
     with pytest.raises(CheckpointError, match='no counterpart'):

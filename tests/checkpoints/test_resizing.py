@@ -6,6 +6,7 @@ that was stretched over more taps has the response of the original at the same, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -82,7 +83,7 @@ def test_smooth_between_the_sizes():
     expected = response(kernel_of(resized(pixel, 111, 111)[0]), 1)
     sizes = range(111, 192, 8)
     responses = [response(kernel_of(resized(pixel, 111, size)[1]), 110 / (size - 1)) for size in sizes]
-    steps = [float((b - a).norm() / expected.norm()) for a, b in zip(responses, responses[1:])]
+    steps = [float((b - a).norm() / expected.norm()) for a, b in itertools.pairwise(responses)]
     assert max(steps) < TOLERANCE
     assert sum(steps) < 3 * TOLERANCE, 'the response drifts instead of settling'
 

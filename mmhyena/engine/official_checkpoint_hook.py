@@ -1,0 +1,53 @@
+"""Official checkpoints in ``load_from``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..checkpoints import CheckpointError, fit_to_backbone, is_official, render, unwrap
+from ..registry import HOOKS
+
+__all__ = ['OfficialCheckpointHook']
+
+
+@HOOKS.register_module()
+class OfficialCheckpointHook(Hook):
+    """Converts an official checkpoint that a run loads (``load_from``), with a report, and refuses a poor match.
+
+    Without it MMEngine would report hundreds of missing keys and go on with random weights. Other checkpoints are left
+    as they are. A classifier gets its head as well; detectors and segmentors get the backbone.
+
+    Args:
+        weights: Which weights of a checkpoint with a moving average: ``'auto'``, ``'model'`` or ``'ema'``.
+    """
+
+    priority = 'VERY_HIGH'  # before EMAHook, which copies what was loaded
+
+    def __init__(self, weights: str = 'auto') -> None:
+        self.weights = weights
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Replace an official checkpoint by a converted one, in place."""
+        try:
+            state, wrapper = unwrap(checkpoint, self.weights)
+        except CheckpointError:
+            return  # no plain state dict, hence not an official one: MMEngine's business
+        if not is_official(state):
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        backbone, report = fit_to_backbone(state, model.backbone)
+        print_log(f'official checkpoint ({wrapper}):\n{render(report.table())}', logger='current', level=logging.INFO)
+        report.require_fit('the official checkpoint', f'the {type(model.backbone).__name__} of this config')
+        head = {name: value for name, value in state.items() if name.startswith('head.')}
+        own = model.state_dict()
+        if any(name not in own or own[name].shape != value.shape for name, value in head.items()):
+            head = {}
+        checkpoint.clear()
+        checkpoint['state_dict'] = {f'backbone.{name}': value for name, value in backbone.items()} | head
+        checkpoint['meta'] = {}
