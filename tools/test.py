@@ -6,9 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmhyena.apis import evaluate
-from mmhyena.apis.cli import add_run_arguments, export_local_rank
-from mmhyena.apis.errors import run_cli
+from mmhyena.apis.cli import add_run_arguments, prepare_process, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,7 +24,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Test, and return the exit code."""
     args = parse_args(argv)
-    export_local_rank(args)
+    prepare_process(args.local_rank)
+    from mmhyena.apis.config import parse_overrides
+    from mmhyena.apis.run import evaluate
+
     return run_cli(
         lambda: evaluate(
             args.config,
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             out=args.out,
             show_dir=args.show_dir,
             tta=args.tta,
-            cfg_options=args.cfg_options,
+            cfg_options=parse_overrides(args.cfg_options),
             launcher=args.launcher,
         )
     )

@@ -6,9 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmhyena.apis import train
-from mmhyena.apis.cli import add_run_arguments, export_local_rank
-from mmhyena.apis.errors import run_cli
+from mmhyena.apis.cli import add_run_arguments, prepare_process, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -31,14 +29,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, and return the exit code."""
     args = parse_args(argv)
-    export_local_rank(args)
+    prepare_process(args.local_rank)
+    from mmhyena.apis.config import parse_overrides
+    from mmhyena.apis.run import train
+
     return run_cli(
         lambda: train(
             args.config,
             work_dir=args.work_dir,
             resume=args.resume,
             amp=args.amp,
-            cfg_options=args.cfg_options,
+            cfg_options=parse_overrides(args.cfg_options),
             launcher=args.launcher,
             auto_scale_lr=args.auto_scale_lr,
         )

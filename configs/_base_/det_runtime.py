@@ -2,7 +2,7 @@ _base_ = './default_runtime.py'
 
 default_scope = 'mmdet'
 default_hooks = dict(visualization=dict(type='DetVisualizationHook'))
-visualizer = dict(type='DetLocalVisualizer', vis_backends=_base_.vis_backends, name='visualizer')
+visualizer = dict(type='DetLocalVisualizer', vis_backends=_base_.vis_backends)
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 tta_model = dict(
     type='mmhyena.InstanceTTAModel',

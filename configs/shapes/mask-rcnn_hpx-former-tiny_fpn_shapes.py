@@ -10,31 +10,38 @@ _base_ = [
     '../_base_/schedules/shapes_16e.py',
     '../_base_/det_runtime.py',
 ]
-fpn_channels = 96
+fpn_channels = 64
 num_classes = 5
 roi_strides = [4, 8, 16]
+norm_cfg = dict(type='BN', requires_grad=True)
+roi_extractor = dict(
+    roi_layer=dict(sampling_ratio=1), out_channels=fpn_channels, featmap_strides=roi_strides, finest_scale=28
+)
 model = dict(
     backbone=dict(type='mmhyena.HyenaFormer', arch='hpx_former_tiny', drop_path_rate=0.0),
-    neck=dict(in_channels=[32, 64, 128, 192], out_channels=fpn_channels, num_outs=4),
+    neck=dict(in_channels=[32, 64, 128, 192], out_channels=fpn_channels, num_outs=4, norm_cfg=norm_cfg),
     rpn_head=dict(
         in_channels=fpn_channels,
         feat_channels=fpn_channels,
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=2), out_channels=fpn_channels, featmap_strides=roi_strides, finest_scale=28
+        bbox_roi_extractor=roi_extractor,
+        bbox_head=dict(in_channels=fpn_channels, fc_out_channels=256, num_classes=num_classes, reg_class_agnostic=True),
+        mask_roi_extractor=roi_extractor,
+        mask_head=dict(
+            num_convs=2,
+            in_channels=fpn_channels,
+            conv_out_channels=fpn_channels,
+            num_classes=num_classes,
+            class_agnostic=True,
+            norm_cfg=norm_cfg,
         ),
-        bbox_head=dict(in_channels=fpn_channels, fc_out_channels=256, num_classes=num_classes),
-        mask_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=2), out_channels=fpn_channels, featmap_strides=roi_strides, finest_scale=28
-        ),
-        mask_head=dict(num_convs=2, in_channels=fpn_channels, conv_out_channels=64, num_classes=num_classes),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
-        rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=300, max_per_img=200),
+        rcnn=dict(sampler=dict(num=48, pos_fraction=0.33)),
     ),
-    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
+    test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=200)),
 )

@@ -17,3 +17,4 @@ model = dict(
     decode_head=dict(in_channels=[32, 64, 128, 192], channels=64, num_classes=6, norm_cfg=norm_cfg),
     auxiliary_head=dict(in_channels=128, channels=32, num_classes=6, norm_cfg=norm_cfg),
 )
+default_hooks = dict(checkpoint=dict(interval=250))

@@ -1,20 +1,47 @@
-"""What the command-line tools are made of, for use from Python: training, testing, inference."""
+"""What the command-line tools are made of, for use from Python: training, evaluation, inference.
 
-from .config import load_config
+Names are imported when they are first used, so that a tool can parse its arguments before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .errors import UserError
-from .run import evaluate, train
-from .toolkits import TOOLKITS, Toolkit, find_toolkit, use_toolkit
-from .weights import check_weights, read_checkpoint
+
+if TYPE_CHECKING:
+    from .config import load_config
+    from .inferencer import Inferencer
+    from .run import evaluate, train
+    from .toolkits import find_toolkit, use_toolkit
+    from .weights import check_weights, read_checkpoint
 
 __all__ = [
-    'TOOLKITS',
-    'Toolkit',
+    'Inferencer',
     'UserError',
     'check_weights',
+    'evaluate',
     'find_toolkit',
     'load_config',
     'read_checkpoint',
-    'evaluate',
     'train',
     'use_toolkit',
 ]
+
+_HOMES = {
+    'Inferencer': 'inferencer',
+    'check_weights': 'weights',
+    'evaluate': 'run',
+    'find_toolkit': 'toolkits',
+    'load_config': 'config',
+    'read_checkpoint': 'weights',
+    'train': 'run',
+    'use_toolkit': 'toolkits',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)

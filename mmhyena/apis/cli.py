@@ -1,27 +1,15 @@
-"""Command-line arguments that the tools share."""
+"""What the command-line tools share. Imports nothing heavy, so that ``--help`` and a mistyped option answer at once."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
-from typing import Any
+import sys
+from collections.abc import Callable
 
-from mmengine.config import DictAction
+from .errors import UserError
 
-__all__ = ['add_run_arguments', 'export_local_rank']
-
-
-class _Options(DictAction):
-    """``key=value`` pairs, with a usage error instead of a traceback for a word that is no pair."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Sequence[str], *args: Any
-    ) -> None:
-        for word in values:
-            if '=' not in word:
-                parser.error(f'--cfg-options {word}: expected key=value, without blanks around "="')
-        super().__call__(parser, namespace, values, *args)
+__all__ = ['add_run_arguments', 'prepare_process', 'run_cli']
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +18,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_Options,
+        default=[],
         metavar='KEY=VALUE',
         help='override config values, e.g. train_dataloader.batch_size=4 model.backbone.out_indices=[0,1,2,3]',
     )
@@ -38,6 +26,25 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def export_local_rank(args: argparse.Namespace) -> None:
-    """Set ``LOCAL_RANK`` for launchers that pass it as an argument."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+def prepare_process(local_rank: int = 0) -> None:
+    """Set the environment variables that have to be there before torch is imported.
+
+    ``LOCAL_RANK`` serves launchers that pass it as an argument. OpenMP threads that wait actively take the core from
+    the thread they wait for as soon as there are more threads than free cores (a data loader's worker is enough).
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+
+def run_cli(command: Callable[[], object]) -> int:
+    """Run ``command`` and turn a :class:`UserError` into one line on stderr.
+
+    Returns:
+        The exit code: 0, or 2 for a :class:`UserError`. Any other exception keeps its traceback.
+    """
+    try:
+        command()
+    except UserError as error:
+        sys.stderr.write(f'error: {error}\n')
+        return 2
+    return 0

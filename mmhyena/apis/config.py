@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
 from mmengine.logging import print_log
@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from .errors import UserError
 
-__all__ = ['adapt_to_device', 'check_data', 'default_work_dir', 'load_config']
+__all__ = ['adapt_to_device', 'check_data', 'default_work_dir', 'load_config', 'parse_overrides']
 
 # Keys that configs of the three toolkits read besides the Runner's own arguments.
 _EXTRA_KEYS = {'auto_scale_lr', 'tta_model', 'tta_pipeline', 'custom_imports', 'runner_type'}
@@ -43,6 +43,21 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         except (KeyError, TypeError) as error:
             raise UserError(f'--cfg-options cannot be merged into {path}: {_one_line(error)}') from error
     return cfg
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """Parse ``key=value`` words as OpenMMLab's tools do: numbers, booleans, None, lists and tuples are recognised.
+
+    Raises:
+        UserError: For a word that is no such pair.
+    """
+    overrides = {}
+    for word in words:
+        key, equals, value = word.partition('=')
+        if not key or not equals:
+            raise UserError(f"--cfg-options {word}: expected key=value, without blanks around '='")
+        overrides[key] = DictAction._parse_iterable(value)
+    return overrides
 
 
 def default_work_dir(cfg: Config) -> str:

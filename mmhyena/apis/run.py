@@ -17,7 +17,9 @@ from mmengine.utils import digit_version
 from torch import nn
 
 from .config import adapt_to_device, check_data, default_work_dir, load_config
+from .distributed import join_cpu_group
 from .errors import UserError
+from .pretrained import check_pretrained
 from .toolkits import Toolkit, use_toolkit
 from .weights import check_weights, read_checkpoint
 
@@ -55,6 +57,7 @@ def train(
     if 'train_dataloader' not in cfg:
         raise UserError(f'config {config} has no train_dataloader: it can be tested, not trained')
     adapt_to_device(cfg, amp)
+    join_cpu_group(cfg)
     if auto_scale_lr:
         if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
             raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {config} does not set')
@@ -62,6 +65,7 @@ def train(
     check_data(cfg, ('train', 'val'))
     if resume is not None:
         cfg.resume, cfg.load_from = True, _resume_from(resume, cfg.work_dir)
+    check_pretrained(cfg)
     runner = Runner.from_cfg(cfg)
     if resume is not None:
         check_weights(_unwrap(runner.model), read_checkpoint(cfg.load_from), cfg.load_from)
@@ -103,6 +107,7 @@ def evaluate(
     weights = read_checkpoint(checkpoint)
     cfg, toolkit = _prepare(config, work_dir, cfg_options, launcher)
     adapt_to_device(cfg)
+    join_cpu_group(cfg)
     check_data(cfg, ('test',))
     if show_dir is not None:
         _draw_predictions(cfg, toolkit, show_dir)
@@ -163,7 +168,7 @@ def _draw_predictions(cfg: Config, toolkit: Toolkit, show_dir: str) -> None:
 
 def _use_tta(cfg: Config) -> None:
     for key in ('tta_model', 'tta_pipeline'):
-        if key not in cfg:
+        if cfg.get(key) is None:
             raise UserError(f'--tta needs {key}, which {cfg.filename} does not set')
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset = cfg.test_dataloader.dataset

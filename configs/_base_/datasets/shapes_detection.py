@@ -4,18 +4,19 @@ data_root = 'data/shapes/'
 classes = ('circle', 'ring', 'square', 'star', 'triangle')
 palette = [(220, 20, 60), (0, 130, 200), (60, 180, 75), (245, 200, 0), (145, 30, 180)]
 metainfo = dict(classes=classes, palette=palette)
-scale = (160, 160)
+# Images keep their size: Resize only notes the scale factor that mmdet wants to map boxes back.
+keep_size = dict(type='Resize', scale_factor=1.0, keep_ratio=True)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=scale, keep_ratio=True),
+    keep_size,
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
+    keep_size,
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',
@@ -27,7 +28,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=scale, keep_ratio=True)],
+            [keep_size],
             [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
             [
                 dict(

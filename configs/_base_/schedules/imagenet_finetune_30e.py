@@ -9,5 +9,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=1.0, official_decay=True),
 )
 param_scheduler = []
-custom_hooks = [dict(type='EMAHook', momentum=1e-4, priority='ABOVE_NORMAL')]  # decay 0.9999
+custom_hooks = [
+    dict(type='EMAHook', momentum=1e-4, priority='ABOVE_NORMAL'),  # decay 0.9999
+    dict(type='mmhyena.OfficialCheckpointHook'),
+]
 auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -119,7 +119,7 @@ def _write_singles(root: Path, split: str, parameters: dict, counter: Counter) -
     for number in range(parameters[f'cls_{split}']):
         index, label = divmod(number, len(CLASSES))
         image = render_single(index, label, seed=parameters['seed'], split=split, size=(side, side))
-        save_jpeg(base / CLASSES[label] / f'{index:06d}.jpg', image)
+        save_jpeg(base / CLASSES[label] / f'{CLASSES[label]}_{index:06d}.jpg', image)
         counter.step()
 
 
