@@ -21,7 +21,12 @@ ASPECT = (0.9, 1.11)  # square root of length over breadth
 
 TEXTURES = ('plain', 'stripes', 'checks', 'dots', 'noise', 'material', 'photo')
 TEXTURE_ODDS = (0.22, 0.16, 0.12, 0.1, 0.14, 0.14, 0.12)
-BACKGROUND_COLOUR_ODDS = 0.45
+TYPICAL_HUE = {'circle': 0.0, 'ring': 0.58, 'square': 0.33, 'star': 0.14, 'triangle': 0.8}
+"""Most things have a usual colour. It tells a class at first sight, and its exceptions leave the shape to be learnt."""
+
+TYPICAL_ODDS = 0.7
+HUE_SPREAD = 0.04
+BACKGROUND_COLOUR_ODDS = 0.45  # of the colours that are not typical
 BLACK_LEVEL = 0.13  # the darkest colour of a figure, so that shading still shows on black
 BEVEL = 0.35  # brightness that the edge facing the light gains, per unit of light
 PHOTO_BLEND = 0.35  # share of the figure's own colour over a photo texture
@@ -86,12 +91,28 @@ def random_figure(rng: np.random.Generator, name: str, size: float, cx: float, c
     return Figure(name, cx, cy, size * RADIUS_PER_SIZE[name], angle, aspect, detail)
 
 
-def random_colour(rng: np.random.Generator, background: np.ndarray) -> np.ndarray:
-    """Draw an RGB colour: a pixel of ``background`` (H, W, 3), or any colour that is neither black nor white."""
+def random_colour(rng: np.random.Generator, name: str, background: np.ndarray) -> np.ndarray:
+    """Draw an RGB colour for a figure of class ``name``: its typical one, a pixel of ``background``, or any.
+
+    Args:
+        rng: Source of randomness.
+        name: Class of the figure.
+        background: Image (H, W, 3).
+
+    Returns:
+        RGB (3,) in [0, 1], neither black nor white unless the background is.
+    """
+    if rng.random() < TYPICAL_ODDS:
+        return _wheel_colour(
+            TYPICAL_HUE[name] + rng.normal(0, HUE_SPREAD), rng.uniform(0.4, 0.95), rng.uniform(0.5, 1.0)
+        )
     if rng.random() < BACKGROUND_COLOUR_ODDS:
         h, w = background.shape[:2]
         return background[rng.integers(h), rng.integers(w)]
-    hue, saturation, value = rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.35, 1.0)
+    return _wheel_colour(rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.35, 1.0))
+
+
+def _wheel_colour(hue: float, saturation: float, value: float) -> np.ndarray:
     wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
     return (value * (1 - saturation * (1 - wheel))).astype(np.float32)
 
@@ -113,7 +134,7 @@ def paint_texture(
         RGB (h, w, 3) in [0, 1].
     """
     kind = rng.choice(TEXTURES, p=TEXTURE_ODDS)
-    first, second = random_colour(rng, background), random_colour(rng, background)
+    first, second = (random_colour(rng, figure.name, background) for _ in range(2))
     shape = np.broadcast_shapes(x.shape, y.shape)
     if kind == 'plain':
         return np.broadcast_to(first, (*shape, 3))
