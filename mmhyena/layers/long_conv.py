@@ -7,9 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from ..ops import (
+    PreparedKernel,
+    current_backend,
+    is_compiling,
+    is_exporting,
+    long_conv,
+    prepare_kernel,
+    prepared_long_conv,
+)
 from ..registry import MODELS
-from .kernel_cache import TensorCache
+from .kernel_cache import TensorCache, tensors_of
 
 __all__ = ['LongConv']
 
@@ -71,12 +79,11 @@ class LongConv(nn.Module):
         return kernel
 
     def _prepared(self, spatial: tuple[int, ...], dtype: torch.dtype) -> PreparedKernel:
-        sources = [*self.parameters(), *self.buffers()]
 
         def make_kernel() -> PreparedKernel:
             return prepare_kernel(self.kernel(spatial), self.skip, spatial, causal=self.causal, dtype=dtype)
 
-        return self._cache.get((spatial, dtype), sources, make_kernel)
+        return self._cache.get((spatial, dtype, current_backend()), tensors_of(self), make_kernel)
 
     def forward(self, u: Tensor, kernel: Tensor | None = None) -> Tensor:
         """Convolve ``u`` ``(B, C, *spatial)``; ``kernel`` is one made by :meth:`kernel` before, if any."""
@@ -88,12 +95,6 @@ class LongConv(nn.Module):
         return long_conv(u, kernel, self.skip, causal=self.causal)
 
     def _is_constant(self) -> bool:
-        if self.training or _is_compiling():
+        if self.training or is_compiling() or is_exporting():
             return False
         return not (torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()))
-
-
-def _is_compiling() -> bool:
-    if hasattr(torch.compiler, 'is_compiling'):  # torch >= 2.3
-        return torch.compiler.is_compiling()
-    return torch._dynamo.is_compiling()

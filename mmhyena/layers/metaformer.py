@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
+from ..ops import autocast_dtype, norm_mlp_residual, records_nothing, star_relu_mlp
 from ..registry import MODELS
 from .activation import StarReLU
+from .plain import is_plain
 
 __all__ = ['Downsample', 'MetaFormerBlock', 'Mlp', 'Scale']
 
@@ -43,7 +45,13 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., C)`` to the same shape."""
-        return self.fc2(self.act(self.fc1(x)))
+        if not self.is_plain():
+            return self.fc2(self.act(self.fc1(x)))
+        return star_relu_mlp(x, self.fc1.weight, self.fc2.weight, self.act.scale, self.act.bias)
+
+    def is_plain(self) -> bool:
+        """Whether the parts are as they were built, without hooks, and may be computed as one."""
+        return is_plain(self.fc1, nn.Linear) and is_plain(self.act, StarReLU) and is_plain(self.fc2, nn.Linear)
 
 
 class MetaFormerBlock(nn.Module):
@@ -85,7 +93,23 @@ class MetaFormerBlock(nn.Module):
 
     def _forward(self, x: Tensor, prepared: Any = None) -> Tensor:
         x = self.res_scale1(x) + self.drop_path1(self.token_mixer(self.norm1(x), prepared))
+        if self._is_one_piece(x):
+            mlp, scale = self.mlp, getattr(self.res_scale2, 'scale', None)
+            weights = mlp.fc1.weight, mlp.fc2.weight, mlp.act.scale, mlp.act.bias
+            return norm_mlp_residual(x, self.norm2.weight, self.norm2.eps, *weights, res_scale=scale)
         return self.res_scale2(x) + self.drop_path2(self.mlp(self.norm2(x)))
+
+    def _is_one_piece(self, x: Tensor) -> bool:
+        """Whether norm, MLP and residual may be computed as one: in evaluation, if nobody hooks into the parts."""
+        return (
+            not self.training
+            and records_nothing()
+            and autocast_dtype(x) is None
+            and is_plain(self.norm2, nn.LayerNorm)
+            and is_plain(self.mlp, Mlp)
+            and self.mlp.is_plain()
+            and is_plain(self.res_scale2, type(self.res_scale2))
+        )
 
 
 class Downsample(nn.Module):

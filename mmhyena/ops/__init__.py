@@ -1,13 +1,19 @@
 """Tensor math: the long convolution, its definition and its fast forms. Needs torch alone."""
 
-from .backends import BACKENDS, use_backend
+from .backends import BACKENDS, current_backend, use_backend
 from .linear import linear, norm_mlp_residual, star_relu_mlp
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
 from .naive import naive_long_conv
 
 __all__ = [
     'BACKENDS',
     'PreparedKernel',
+    'autocast_dtype',
+    'records_nothing',
+    'current_backend',
+    'is_compiling',
+    'is_exporting',
     'linear',
     'long_conv',
     'naive_long_conv',

@@ -11,16 +11,15 @@ import torch
 
 from .mode import is_compiling, is_exporting
 
-__all__ = ['BACKENDS', 'choose_backend', 'use_backend']
+__all__ = ['BACKENDS', 'choose_backend', 'current_backend', 'use_backend']
 
 BACKENDS = ('fft', 'dft', 'direct')
 
 _override: ContextVar[str | None] = ContextVar('mmhyena_long_conv_backend', default=None)
 
-# Pixels up to which the sum itself, or transforms as matrix products, beat the FFT on a CPU with a prepared kernel
-# (docs/performance.md).
-DIRECT_PIXELS = 64
-DFT_PIXELS = 512
+# Pixels up to which the FFT is not the fastest on a CPU: with a prepared kernel the sum itself is, and with gradients
+# transforms as matrix products are (docs/performance.md).
+SMALL_PIXELS = 400
 
 
 def choose_backend(spatial: Sequence[int], device: torch.device, prepared: bool, override: str | None = None) -> str:
@@ -46,10 +45,14 @@ def choose_backend(spatial: Sequence[int], device: torch.device, prepared: bool,
         return override
     if is_exporting():
         return 'dft'
-    if not prepared or device.type != 'cpu' or len(spatial) != 2:
+    if device.type != 'cpu' or len(spatial) != 2 or prod(spatial) > SMALL_PIXELS:
         return 'fft'
-    pixels = prod(spatial)
-    return 'direct' if pixels <= DIRECT_PIXELS else 'dft' if pixels <= DFT_PIXELS else 'fft'
+    return 'direct' if prepared else 'dft'
+
+
+def current_backend() -> str | None:
+    """Return the backend that :func:`use_backend` names, or None outside of it."""
+    return _override.get()
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 
 import torch
 from torch import Tensor
 
 from .geometry import AxisGeometry
+from .mode import is_compiling, is_exporting
 
 __all__ = ['dft_conv', 'dft_conv_prepared', 'dft_kernel', 'dft_length']
 
@@ -61,7 +63,7 @@ def _transform(x: Tensor, lengths: Sequence[int], firsts: Sequence[int]) -> Tens
     """Transform ``x`` ``(B, *spatial, C)``; spectrum ``(B, F, 2, *lengths[1:], C)`` with parts on the third axis."""
     batch, size, *rest = x.shape
     matrix, _ = _like(_half_matrices(size, lengths[0], firsts[0]), x)
-    x = (matrix @ x.reshape(batch, size, -1)).view(batch, -1, 2, *rest)
+    x = (matrix @ x.reshape(batch, size, prod(rest))).view(batch, lengths[0] // 2 + 1, 2, *rest)
     for axis, (length, first) in enumerate(zip(lengths[1:], firsts[1:])):
         matrix, _ = _like(_full_matrices(x.shape[3 + axis], length, first), x)
         x = _apply(matrix, x, axis, length)
@@ -73,7 +75,7 @@ def _apply(matrix: Tensor, x: Tensor, axis: int, size: int) -> Tensor:
     dim = 3 + axis
     stacked = x.movedim(2, dim - 1)  # (B, F, .., 2, n, ..)
     shape = stacked.shape
-    y = matrix @ stacked.reshape(*shape[: dim - 1], 2 * shape[dim], -1)
+    y = matrix @ stacked.reshape(*shape[: dim - 1], 2 * shape[dim], prod(shape[dim + 1 :]))
     return y.view(*shape[:dim], size, *shape[dim + 1 :]).movedim(dim - 1, 2)
 
 
@@ -84,7 +86,7 @@ def _invert(x: Tensor, lengths: Sequence[int], firsts: Sequence[int], sizes: Seq
         x = _apply(matrix, x, axis, sizes[axis + 1])
     _, matrix = _like(_half_matrices(sizes[0], lengths[0], firsts[0]), x)
     shape = x.shape  # (B, F, 2, *sizes[1:], C)
-    return (matrix @ x.reshape(shape[0], shape[1] * 2, -1)).view(shape[0], sizes[0], *shape[3:])
+    return (matrix @ x.reshape(shape[0], shape[1] * 2, prod(shape[3:]))).view(shape[0], sizes[0], *shape[3:])
 
 
 def dft_kernel(k: Tensor, axes: Sequence[AxisGeometry], spatial: Sequence[int]) -> Tensor:
@@ -106,5 +108,32 @@ def dft_conv_prepared(u: Tensor, spectrum: Tensor, axes: Sequence[AxisGeometry])
 
 
 def dft_conv(u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
-    """Convolve ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` cropped to ``axes``."""
-    return dft_conv_prepared(u, dft_kernel(k, axes, u.shape[2:]), axes)
+    """Convolve ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` cropped to ``axes``; same shape, channels last.
+
+    Keeps the real inputs for the backward and no spectrum, except in a graph that is compiled or exported.
+    """
+    if is_compiling() or is_exporting():
+        return dft_conv_prepared(u, dft_kernel(k, axes, u.shape[2:]), axes)
+    return _DFTConv.apply(u, k, axes)
+
+
+class _DFTConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
+        ctx.save_for_backward(u, k)
+        ctx.axes = axes
+        return dft_conv_prepared(u, dft_kernel(k, axes, u.shape[2:]), axes)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        (u, k), axes, spatial = ctx.saved_tensors, ctx.axes, grad.shape[2:]
+        lengths = [dft_length(axis, size) for axis, size in zip(axes, spatial)]
+        origin, firsts = [0] * len(axes), [-axis.left for axis in axes]
+        a, b = _transform(grad.movedim(1, -1), lengths, origin).unbind(2)  # (B, F, *lengths[1:], C)
+        c, d = dft_kernel(k, axes, spatial).unbind(1)
+        grad_u = _invert(torch.stack([a * c + b * d, b * c - a * d], dim=2), lengths, origin, spatial)
+        c, d = _transform(u.movedim(1, -1), lengths, origin).unbind(2)
+        cross = torch.stack([(a * c + b * d).sum(0), (b * c - a * d).sum(0)], dim=1)[None]
+        grad_k = _invert(cross, lengths, firsts, k.shape[1:])[0]
+        return grad_u.movedim(-1, 1), grad_k.movedim(-1, 0), None

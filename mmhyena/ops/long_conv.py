@@ -156,8 +156,10 @@ def prepared_long_conv(u: Tensor, kernel: PreparedKernel) -> Tensor:
         x = u.to(kernel.kernel.dtype)
         if kernel.backend == 'dft':
             y = dft_conv_prepared(x, kernel.spectrum, axes)
-        elif kernel.backend == 'direct' or (torch.is_grad_enabled() and u.requires_grad):
-            y = _convolve(x, kernel.kernel, axes, kernel.backend)
+        elif torch.is_grad_enabled() and u.requires_grad:  # the direct backend's backward is slow
+            y = _convolve(x, kernel.kernel, axes, 'fft')
+        elif kernel.backend == 'direct':
+            y = direct_conv(x, kernel.kernel, axes)
         else:
             y = conv_with_spectrum(x, kernel.spectrum, [axis.fft_length for axis in axes], [axis.left for axis in axes])
     return y.to(u.dtype)

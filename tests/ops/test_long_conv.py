@@ -133,7 +133,6 @@ def test_backend_by_argument_and_by_surroundings():
         assert prepare_kernel(k, None, (6, 6)).backend == 'dft'
         assert prepare_kernel(k, None, (6, 6), backend='fft').backend == 'fft'
     assert prepare_kernel(k, None, (6, 6)).backend == 'direct'
-    assert prepare_kernel(k, None, (20, 20)).backend == 'dft'
     assert prepare_kernel(k, None, (90, 90)).backend == 'fft'
 
 
