@@ -126,6 +126,9 @@ class PyramidBackbone(PretrainedMixin):
             frozen += [self.downsample_layers[i], self.stages[i]]
             if i in self.out_indices:
                 frozen.append(getattr(self, f'norm{i}'))
+        for i in range(self.out_indices[-1] + 1, len(self.depths)):
+            # Nothing uses these. Distributed training would wait for gradients that never come.
+            frozen += [self.downsample_layers[i], self.stages[i]]
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
