@@ -8,8 +8,7 @@ products as 3. Norms, activations and other elementwise work are not counted, as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log2, prod
 from typing import Any
@@ -93,35 +92,32 @@ class _Counting(TorchDispatchMode):
         self._model = model
         self._part = ''
 
-    @contextmanager
-    def _hooks(self) -> Iterator[None]:
-        def enter(name: str) -> Callable:
-            return lambda *_: setattr(self, '_part', name)
+    def _wrap(self, name: str, forward: Callable) -> Callable:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            outside, self._part = self._part, name
+            try:
+                return forward(*args, **kwargs)
+            finally:
+                self._part = outside
 
-        handles = []
-        for name, child in self._model.named_children():
-            handles.append(child.register_forward_pre_hook(enter(name)))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return run
 
     def __enter__(self) -> _Counting:
-        self._scope = self._hooks()
-        self._scope.__enter__()
-        super().__enter__()
-        return self
+        # Not by hooks: the toolkits call the forward of a head directly.
+        for name, child in self._model.named_children():
+            child.forward = self._wrap(name, child.forward)
+        return super().__enter__()
 
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
-        self._scope.__exit__(*exc)
+        for child in self._model.children():
+            del child.forward
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
         kind, macs = _operator_macs(func._overloadpacket.__name__, args, out)
         if macs:
-            self.counts.setdefault(self._part or 'model', Counter())[kind] += round(macs)
+            self.counts.setdefault(self._part or 'between', Counter())[kind] += round(macs)
         return out
 
 
