@@ -28,12 +28,12 @@ def roll_index(patches: int, class_token: bool = True, roll: str = 'aligned') ->
         class_token: Whether a class token stands before the patches; its row and column are stored as they are.
         roll: ``'aligned'`` or ``'official'``.
     """
-    place = torch.arange(patches)
+    place = torch.arange(patches, device='cpu')
     index = (place - place[:, None]) % patches  # (patches, patches)
     if not class_token:
         return index
     index = torch.nn.functional.pad(index if roll == 'official' else index + 1, (1, 0))  # (patches, N)
-    return torch.cat([torch.arange(patches + 1)[None], index])
+    return torch.cat([torch.arange(patches + 1, device='cpu')[None], index])
 
 
 def mask_target(map_size: Sequence[int], class_token: bool = True) -> Tensor:
@@ -41,17 +41,20 @@ def mask_target(map_size: Sequence[int], class_token: bool = True) -> Tensor:
 
     The row and the column of the class token are 1.
     """
-    places = [torch.arange(size, dtype=torch.float64) for size in map_size]
+    places = [torch.arange(size, dtype=torch.float64, device='cpu') for size in map_size]
     points = torch.cartesian_prod(*places).view(prod(map_size), len(map_size))
     mask = torch.exp(-0.5 * torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist'))
-    place = torch.arange(len(points))
+    place = torch.arange(len(points), device='cpu')
     stored = mask.gather(1, (place + place[:, None]) % len(points))  # the inverse of the aligned roll
     return torch.nn.functional.pad(stored, (1, 0, 1, 0), value=1.0) if class_token else stored
 
 
 @lru_cache(maxsize=16)
 def _mask_factors(map_size: tuple[int, ...], rank: int, class_token: bool) -> tuple[Tensor, Tensor]:
-    """Best factors ``(rank, N)`` of the target: its truncated SVD, the singular values shared between both."""
+    """Best factors ``(rank, N)`` of the target: its truncated SVD, the singular values shared between both.
+
+    It is kept, hence always on the CPU, also where a model is built under another default device.
+    """
     u, s, vh = torch.linalg.svd(mask_target(map_size, class_token))
     root = s[:rank].sqrt()[:, None]
     return (root * u[:, :rank].T).float(), (root * vh[:rank]).float()
@@ -64,7 +67,7 @@ def _same_offsets(size: int, new: int) -> tuple[Tensor, Tensor]:
     The pair has the same offset, cut to the offsets that were trained, and lies as near as it can to the query's
     relative place. Both tensors are ``(new, new)``.
     """
-    place = torch.arange(new)
+    place = torch.arange(new, device='cpu')
     offset = (place - place[:, None]).clamp(1 - size, size - 1)
     query = torch.round(place * ((size - 1) / max(new - 1, 1))).long()[:, None]
     query = query.maximum(-offset).minimum(size - 1 - offset)
