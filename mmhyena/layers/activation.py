@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops import star_relu
+
 __all__ = ['SquaredReLU', 'StarReLU']
 
 
@@ -22,7 +24,7 @@ class StarReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the same shape."""
-        return self.scale * F.relu(x).square() + self.bias
+        return star_relu(x, self.scale, self.bias)
 
 
 class SquaredReLU(nn.Module):

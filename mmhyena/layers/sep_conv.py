@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from .activation import StarReLU
+from .plain import dense
 from .token_mixer import TokenMixer
 
 __all__ = ['SepConv']
@@ -33,5 +34,5 @@ class SepConv(TokenMixer):
 
     def forward(self, x: Tensor, prepared: Any = None) -> Tensor:
         """Mix ``x`` ``(B, H, W, C)``."""
-        x = self.act(self.in_proj(x)).permute(0, 3, 1, 2)  # (B, 2C, H, W), channels last in memory
-        return self.out_proj(self.conv(x).permute(0, 2, 3, 1))  # (B, H, W, C)
+        x = self.act(dense(self.in_proj, x)).permute(0, 3, 1, 2)  # (B, 2C, H, W), channels last in memory
+        return dense(self.out_proj, self.conv(x).permute(0, 2, 3, 1))  # (B, H, W, C)

@@ -1,8 +1,8 @@
 """Tensor math: the long convolution, its definition and its fast forms. Needs torch alone."""
 
 from .backends import BACKENDS, current_backend, use_backend
-from .linear import linear, norm_mlp_residual, star_relu_mlp
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from .mlp import linear, norm_mlp_residual, star_relu, star_relu_mlp
 from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
 from .naive import naive_long_conv
 
@@ -20,6 +20,7 @@ __all__ = [
     'norm_mlp_residual',
     'prepare_kernel',
     'prepared_long_conv',
+    'star_relu',
     'star_relu_mlp',
     'use_backend',
 ]

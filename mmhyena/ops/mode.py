@@ -28,6 +28,9 @@ def records_nothing() -> bool:
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """Return the type that autocast computes in on the device of ``x``, or None where it is off."""
-    if x.device.type == 'cpu':
+    device = x.device.type
+    if hasattr(torch, 'get_autocast_dtype'):  # torch >= 2.4
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == 'cpu':
         return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
     return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None

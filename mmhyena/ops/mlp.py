@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .mode import autocast_dtype, is_compiling, records_nothing
 
-__all__ = ['linear', 'norm_mlp_residual', 'star_relu_mlp']
+__all__ = ['linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 
 # Hidden activations of a tile, in elements: beyond about 4 MiB they fall out of the cache (docs/performance.md).
 TILE = 2**20
@@ -66,6 +66,32 @@ def _tile_rows(x: Tensor, hidden: int) -> int:
     if x.device.type != 'cpu':
         return max(1, x.shape[0])
     return max(MIN_ROWS, TILE // hidden)
+
+
+def star_relu(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Return ``scale * relu(x) ** 2 + bias``, ``(...)`` to ``(...)``; keeps the ReLU's output for the backward."""
+    if is_compiling() or torch.jit.is_tracing():
+        return scale * F.relu(x).square() + bias
+    return _StarReLU.apply(x, scale, bias)
+
+
+class _StarReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+        relu = F.relu(x)
+        if not any(ctx.needs_input_grad):
+            return _square_(relu, scale, bias, relu)
+        ctx.save_for_backward(relu, scale, bias)
+        return _square_(relu, scale, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        relu, scale, bias = ctx.saved_tensors
+        product = grad * relu
+        grad_scale = (product * relu).sum().to(scale.dtype).view(1)
+        grad_bias = grad.sum().to(bias.dtype).view(1)
+        return product.mul_(2 * scale.to(grad.dtype)), grad_scale, grad_bias
 
 
 def star_relu_mlp(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
