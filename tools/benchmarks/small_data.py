@@ -26,7 +26,7 @@ from rich.table import Table
 from small_data_runs import DATASETS, MODEL_CONFIGS, Recipe, Run, train
 
 RATES = (1e-3, 3e-3, 1e-2)
-SIZES = {'digits': (50, 100, 200, 400), 'shapes': (250, 500, 1000)}
+SIZES = {'digits': (50, 100, 200, 400), 'shapes': (100, 200, 400)}
 SELECTION_SEEDS = (1000, 1001)  # never among the reported ones
 RESULTS = ('params', 'steps', 'train_accuracy', 'fitted', 'val_accuracy', 'test_accuracy', 'seconds')
 COLUMNS = (*(field.name for field in fields(Run)), *RESULTS)
@@ -157,10 +157,18 @@ def _start_worker() -> None:
 def execute(runs: list[Run], results: Results, recipe: Recipe, workers: int, title: str, console: Console) -> None:
     """Train what is not in ``results`` yet, each run on one core."""
     todo = [run for run in runs if run not in results.rows]
-    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn('{task.fields[last]}')
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn('{task.fields[last]}'),
+    )
     with (
         Progress(TextColumn(title), *columns, console=console) as bar,
-        ProcessPoolExecutor(workers, mp_context=torch.multiprocessing.get_context('spawn'), initializer=_start_worker) as pool,
+        ProcessPoolExecutor(
+            workers, mp_context=torch.multiprocessing.get_context('spawn'), initializer=_start_worker
+        ) as pool,
     ):
         task = bar.add_task(title, total=len(runs), completed=len(runs) - len(todo), last='')
         pending = {pool.submit(train, run, recipe): run for run in todo}
@@ -238,7 +246,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=5, help='seeds that are reported (default: 5)')
     parser.add_argument('--workers', type=int, default=2, help='runs at a time, each on one core (default: 2)')
     parser.add_argument('--sizes', type=int, nargs='+', help="training images (default: each data set's own)")
-    parser.add_argument('--cap', type=int, default=Recipe.cap, help=f'most steps before cool-down (default: {Recipe.cap})')
+    parser.add_argument(
+        '--cap', type=int, default=Recipe.cap, help=f'most steps before cool-down (default: {Recipe.cap})'
+    )
     args = parser.parse_args(argv)
     if min(args.seeds, args.workers, args.cap, *(args.sizes or [1])) < 1:
         parser.error('--seeds, --workers, --cap and --sizes must be positive')

@@ -140,13 +140,15 @@ def training_set(name: str, size: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def build_model(run: Run) -> nn.Module:
-    """Build backbone and linear classifier; a pyramid, whose stem has a stride of 4, sees digits enlarged to 32 x 32."""
+    """Build backbone and classifier; a pyramid, whose stem has a stride of 4, sees digits enlarged to 32 x 32."""
     data = DATASETS[run.dataset]
     config = dict(MODEL_CONFIGS[run.model], in_channels=data['channels'])
     if config['type'] == 'mmhyena.HyenaViT':
         config |= {name: data[name] for name in ('img_size', 'patch_size')}
     backbone = MODELS.build(config)
-    return Classifier(backbone, data['classes'], scale=4 if run.dataset == 'digits' and run.model == 'hyenapixel' else 1)
+    return Classifier(
+        backbone, data['classes'], scale=4 if run.dataset == 'digits' and run.model == 'hyenapixel' else 1
+    )
 
 
 class Classifier(nn.Module):
@@ -215,12 +217,13 @@ def train(run: Run, recipe: Recipe) -> dict:
 def _fit(model: nn.Module, images: Tensor, labels: Tensor, run: Run, recipe: Recipe) -> int:
     """Train until the training set is fitted or the cap is reached, cool down, and return the number of steps."""
     optimizer = make_optimizer(model, run, recipe)
-    step, end, correct, seen = 0, None, 0, 0
+    end, correct, seen = None, 0, 0
     model.train()
-    for index in _batches(len(labels), min(recipe.batch_size, len(labels))):
-        factor = min(1.0, (step + 1) / recipe.warmup)
+    batches = _batches(len(labels), min(recipe.batch_size, len(labels)))
+    for step, index in enumerate(batches, start=1):
+        factor = min(1.0, step / recipe.warmup)
         if end is not None:
-            factor *= (end - step) / recipe.cooldown
+            factor *= (end - step + 1) / recipe.cooldown
         for group in optimizer.param_groups:
             group['lr'] = factor * run.lr
         logits = model(images[index])
@@ -229,7 +232,6 @@ def _fit(model: nn.Module, images: Tensor, labels: Tensor, run: Run, recipe: Rec
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
-        step += 1
         if step == end:
             return step
         correct, seen = correct + int((logits.argmax(1) == labels[index]).sum()), seen + len(index)
