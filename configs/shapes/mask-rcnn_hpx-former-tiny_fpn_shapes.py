@@ -7,7 +7,7 @@ Command: python tools/train.py configs/shapes/mask-rcnn_hpx-former-tiny_fpn_shap
 _base_ = [
     '../_base_/models/mask-rcnn_fpn.py',
     '../_base_/datasets/shapes_detection.py',
-    '../_base_/schedules/shapes_16e.py',
+    '../_base_/schedules/shapes_7e.py',
     '../_base_/det_runtime.py',
 ]
 fpn_channels = 64
@@ -36,6 +36,7 @@ model = dict(
             num_classes=num_classes,
             class_agnostic=True,
             norm_cfg=norm_cfg,
+            loss_mask=dict(loss_weight=2.0),
         ),
     ),
     train_cfg=dict(

@@ -77,10 +77,10 @@ def test_the_problem_has_small_hidden_and_cut_figures(scenes):
             cut += rows[0] == 0 or columns[0] == 0 or rows[-1] == SIZE[0] - 1 or columns[-1] == SIZE[1] - 1
     visible, longest = np.array(visible), np.array(longest)
     assert longest.min() < 18
-    assert 0.02 < (longest < 20).mean() < 0.25
-    assert ((longest >= 24) & (longest <= 64)).mean() > 0.5
+    assert 0.005 < (longest < 20).mean() < 0.25
+    assert ((longest >= 24) & (longest <= 90)).mean() > 0.7
     assert 0.25 < (visible < 0.95).mean() < 0.7
-    assert 0.03 < (visible < 0.6).mean() < 0.25
+    assert 0.01 < (visible < 0.6).mean() < 0.25
     assert cut > len(longest) // 10
     assert counts.min() > 0.6 * counts.mean()
     assert {len(scene.labels) for scene in scenes} >= {3, 4, 5, 6}

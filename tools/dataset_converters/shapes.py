@@ -1,6 +1,6 @@
 """Generate the Shapes data set: COCO, ADE20K-style and ImageNet-style trees in one folder.
 
-Example: python tools/dataset_converters/shapes.py --out data/shapes --train 600 --val 150 --size 160
+Example: python tools/dataset_converters/shapes.py --out data/shapes --train 1200 --val 150 --size 160
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def parse_size(text: str) -> tuple[int, int]:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', required=True, help='folder of the data set, e.g. data/shapes')
-    parser.add_argument('--train', type=int, default=600, help='training images (default: 600)')
+    parser.add_argument('--train', type=int, default=1200, help='training images (default: 1200)')
     parser.add_argument('--val', type=int, default=150, help='validation images (default: 150)')
     parser.add_argument('--size', type=parse_size, default=(160, 160), help='side or HxW in pixels (default: 160)')
     parser.add_argument('--cls-train', type=int, help='classification training images (default: as --train)')

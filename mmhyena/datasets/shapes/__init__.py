@@ -9,9 +9,9 @@ One call writes all formats at once::
 
     from mmhyena.datasets.shapes import generate_shapes
 
-    generate_shapes('data/shapes', train=600, val=150, size=160, seed=0)
+    generate_shapes('data/shapes', train=1200, val=150, size=160, seed=0)
 
-or, from the shell, ``python tools/dataset_converters/shapes.py --out data/shapes --train 600 --val 150 --size 160``.
+or, from the shell, ``python tools/dataset_converters/shapes.py --out data/shapes --train 1200 --val 150 --size 160``.
 
 Tree::
 

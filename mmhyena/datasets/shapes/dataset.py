@@ -15,7 +15,7 @@ from .figures import CLASSES
 from .scene import SPLITS, Scene, render_scene, render_single
 
 DEFAULT_CLS_SIZE = 64
-VERSION = 2
+VERSION = 3
 """Version of the pictures; raised whenever the same parameters would give other pixels or another tree."""
 
 JPEG_QUALITY = 95
@@ -26,7 +26,7 @@ OWN_ENTRIES = (*SPLITS, 'images', 'annotations', 'classification')
 def generate_shapes(
     out: str | os.PathLike,
     *,
-    train: int = 600,
+    train: int = 1200,
     val: int = 150,
     size: int | tuple[int, int] = 160,
     seed: int = 0,
