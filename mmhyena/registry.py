@@ -65,7 +65,7 @@ def _registry(parent: Registry, locations: Sequence[str] = (), toolkit_locations
 
 
 MODELS = _registry(root.MODELS, ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.engine'], ['mmhyena.heads'])
-DATASETS = _registry(root.DATASETS, toolkit_locations=['mmhyena.datasets.classification'])
+DATASETS = _registry(root.DATASETS, toolkit_locations=['mmhyena.datasets.classification', 'mmhyena.datasets.volumes'])
 TRANSFORMS = _registry(root.TRANSFORMS, toolkit_locations=['mmhyena.datasets'])
 METRICS = _registry(root.METRICS, toolkit_locations=['mmhyena.datasets'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])

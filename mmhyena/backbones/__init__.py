@@ -3,5 +3,6 @@
 from .hyena_former import HyenaFormer
 from .hyena_swin import HyenaSwin
 from .hyena_vit import HyenaViT
+from .hyena_volume import HyenaVolume
 
-__all__ = ['HyenaFormer', 'HyenaSwin', 'HyenaViT']
+__all__ = ['HyenaFormer', 'HyenaSwin', 'HyenaViT', 'HyenaVolume']

@@ -9,6 +9,7 @@ from math import prod
 from torch import Tensor
 
 from ..layers.resample import resample, resample_distance
+from .resizing_nd import resize_nd_filters
 
 __all__ = ['resize_filters']
 
@@ -18,7 +19,7 @@ _TABLE = '.filter.position.table'
 def resize_filters(
     state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Resample HyenaPixel's and bidirectional Hyena's filters where the model has other kernel sizes.
+    """Resample long filters where the model has other kernel sizes, Hyena N-D's as :mod:`.resizing_nd` says.
 
     Position code and window are stretched over the new taps. The window keeps its shape, from the centre to the edge:
     its distances stay in pixels of the old kernel (an edge 55 away remains 55 away), hence its rates stay valid. The
@@ -33,7 +34,8 @@ def resize_filters(
         The state dict with resampled filters (other tensors are shared), and the names that were resampled with a
         note on the sizes.
     """
-    result, notes = dict(state), {}
+    changed, notes = resize_nd_filters(state, shapes)
+    result = dict(state) | changed
     for name in state:
         if not name.endswith(_TABLE) or name not in shapes:
             continue

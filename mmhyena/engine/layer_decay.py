@@ -19,6 +19,7 @@ _OPTIONS = {'decay_rate', 'decay_type', 'num_layers', 'official_decay'}
 # What a long filter is made of besides the weights of its network.
 _FILTER_TENSORS = (
     'long_conv.skip',
+    'long_conv.filter.kernel',
     'long_conv.filter.position.table',
     'long_conv.window.delta',
     'long_conv.window.shift',
@@ -35,8 +36,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ``get_stage_depth`` of a parameter's name. So classifiers, detectors and segmentors work alike, wrapped by
     ``DistributedDataParallel`` or not. Parameters outside the backbone are the head, with the full rate.
 
-    Biases, one-dimensional parameters and the tensors of long filters (position code, window, frequencies, skip) have
-    no weight decay.
+    Biases, one-dimensional parameters and the tensors of long filters (position code, direct kernel, window,
+    frequencies, skip) have no weight decay.
 
     ``paramwise_cfg`` takes:
 
