@@ -82,18 +82,26 @@ PYTHON
     say "device: $device"
 }
 
-# Runs a tool with its whole output in a log; of each progress line the position, time left and main figures are shown.
+# Of each progress line: position, time left and main figures. Line by line, since some awks wait for a full buffer.
+show_progress() {
+    local line
+    while IFS= read -r line; do
+        case "$line" in
+            *' - INFO - '*Epoch\(* | *' - INFO - '*Iter\(*)
+                printf '%s\n' "${line#* - INFO - }" | sed -E \
+                    -e 's/ +(base_lr|lr|time|data_time|memory|grad_norm|acc|loss_[a-z_]+): *[^ ]+//g' \
+                    -e 's/ +coco\/[a-z]+_mAP_[0-9a-z]+: *[^ ]+//g' -e 's/^/        /'
+                ;;
+        esac
+    done
+}
+
+# Runs a tool with its whole output in a log.
 run_tool() { # LOG COMMAND...
     local log="$1"
     shift
     mkdir -p "$(dirname "$log")"
-    "$PY" -u "$@" 2>&1 </dev/null | tee "$log" | awk '
-        / - INFO - .*(Epoch|Iter)\((train|val|test)\)/ {
-            sub(/^.* - INFO - /, "")
-            gsub(/ +(base_lr|lr|time|data_time|memory|grad_norm|acc|loss_[a-z_]+|coco\/[a-z]+_mAP_[0-9a-z]+): *[^ ]+/, "")
-            print "        " $0
-            fflush()
-        }' || {
+    "$PY" -u "$@" 2>&1 </dev/null | tee "$log" | show_progress || {
         grep -v '^ *$' "$log" | tail -n 12 >&2
         die "$1 failed (whole output: $ROOT/$log)"
     }

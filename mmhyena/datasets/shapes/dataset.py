@@ -15,7 +15,7 @@ from .figures import CLASSES
 from .scene import SPLITS, Scene, render_scene, render_single
 
 DEFAULT_CLS_SIZE = 64
-VERSION = 3
+VERSION = 4
 """Version of the pictures; raised whenever the same parameters would give other pixels or another tree."""
 
 JPEG_QUALITY = 95

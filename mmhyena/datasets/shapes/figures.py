@@ -20,11 +20,11 @@ RING_WIDTH = (0.28, 0.5)  # width of the band over the outer radius
 ASPECT = (0.9, 1.11)  # square root of length over breadth
 
 TEXTURES = ('plain', 'stripes', 'checks', 'dots', 'noise', 'material', 'photo')
-TEXTURE_ODDS = (0.22, 0.16, 0.12, 0.1, 0.14, 0.14, 0.12)
+TEXTURE_ODDS = (0.4, 0.14, 0.12, 0.1, 0.1, 0.08, 0.06)
 TYPICAL_HUE = {'circle': 0.0, 'ring': 0.58, 'square': 0.33, 'star': 0.14, 'triangle': 0.8}
 """Most things have a usual colour. It tells a class at first sight, and its exceptions leave the shape to be learnt."""
 
-TYPICAL_ODDS = 0.85
+TYPICAL_ODDS = 0.9
 HUE_SPREAD = 0.04
 BACKGROUND_COLOUR_ODDS = 0.45  # of the colours that are not typical
 BLACK_LEVEL = 0.13  # the darkest colour of a figure, so that shading still shows on black

@@ -15,12 +15,12 @@ MIN_SIDE = 32  # pixels; below that no figure of MAX_SIZE_SHARE would have MIN_S
 FIGURES = (2, 5)  # fewest and most figures per scene
 MIN_SIZE = 12.0  # pixels
 MAX_SIZE_SHARE = 0.5  # of the image's shorter side
-SIZE_BETA = (2.4, 0.9)  # shape of the size's distribution between its limits, on a logarithmic scale
+SIZE_BETA = (2.8, 0.9)  # shape of the size's distribution between its limits, on a logarithmic scale
 INSIDE = 0.2  # how far, in sizes, a centre at least lies inside the image, unless it is put next to another
 NEIGHBOUR_ODDS = 0.2  # how often a figure is put next to an earlier one rather than anywhere
 PLACING_TRIES = 12
 
-MIN_VISIBLE_FRACTION = 0.55
+MIN_VISIBLE_FRACTION = 0.6
 MIN_VISIBLE_PIXELS = 40
 
 LIGHT = (0.12, 0.3)
