@@ -110,7 +110,8 @@ run_tool() { # LOG COMMAND...
 make_data() {
     say "step 2 of 5: Shapes data in $DATA"
     check_space "$ROOT" 1 'training'
-    "$PY" tools/dataset_converters/shapes.py --out "$DATA" ${DATA_OPTIONS[@]+"${DATA_OPTIONS[@]}"} </dev/null ||
+    # Reuses what is there; replaces what an older version or another mode of this script has generated.
+    "$PY" tools/dataset_converters/shapes.py --out "$DATA" --force ${DATA_OPTIONS[@]+"${DATA_OPTIONS[@]}"} </dev/null ||
         die "the Shapes data could not be written to $ROOT/$DATA"
 }
 
