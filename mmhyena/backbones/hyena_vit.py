@@ -157,9 +157,9 @@ class HyenaViT(BaseModule):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if self.with_cls_token else None
         self._make_positions(settings['position'])
         self.drop_after_pos = nn.Dropout(drop_rate)
-        drop_rates = torch.linspace(0, drop_path_rate, self.num_layers)
+        drop_rates = [drop_path_rate * i / max(self.num_layers - 1, 1) for i in range(self.num_layers)]
         self.layers = nn.ModuleList(
-            ViTBlock(self.embed_dims, mixer, mlp_ratio, drop_rate, float(rate), settings['residual_from_norm'], with_cp)
+            ViTBlock(self.embed_dims, mixer, mlp_ratio, drop_rate, rate, settings['residual_from_norm'], with_cp)
             for mixer, rate in zip(self._mixers(settings), drop_rates)
         )
         self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if settings['final_norm'] else nn.Identity()
