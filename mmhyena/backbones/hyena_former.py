@@ -49,24 +49,11 @@ class HyenaFormer(PyramidBackbone):
     ``hyena_nd_former`` ones are ours: Hyena N-D (arXiv 2309.13600) with the joint filter in every stage, looking up
     and left and down and right by turns. Inputs may have any size from 32 x 32 up, square or not.
 
-    Args:
-        arch: Name of an architecture in :attr:`arch_settings`, or a dict with ``depths`` (blocks a stage), ``dims``
-            (channels a stage) and ``token_mixers`` (a config a stage).
-        in_channels: Channels of the image.
-        out_indices: Stages whose features come out, 0 to 3.
-        frozen_stages: -1 freezes nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
-        norm_eval: Whether batch norms, which a token mixer of yours may hold, keep their running statistics fixed.
-        with_cp: Whether blocks compute their activations again in the backward to save memory.
-        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
-        filter_resize: Whether long kernels are resampled to the map at hand; None leaves it to the token mixers.
-        gap_before_final_norm: Whether each output is the normalised mean over the pixels, ``(B, C)``, as a
-            classifier needs it, instead of a normalised map.
-        init_cfg: MMEngine's initialisation config. ``type='Pretrained'`` takes official checkpoints and ours.
-
-    Raises:
-        ValueError: If an argument is not one of the above, or an input is smaller than 32 x 32.
+    Arguments are those of :class:`~mmhyena.backbones.pyramid.PyramidBackbone`; ``arch`` is ``'hpx_former_s18'`` by
+    default.
     """
 
+    default_arch = 'hpx_former_s18'
     arch_settings = {
         'hpx_former_tiny': dict(_TINY, token_mixers=_hpx((63, 31, 15, 7), (16, 16, 24, 32), norm=True)),
         'hb_former_tiny': dict(_TINY, token_mixers=_hb((1024, 256, 64, 16), norm=True)),
@@ -83,34 +70,6 @@ class HyenaFormer(PyramidBackbone):
         'hyena_nd_former_b36': dict(_B36, token_mixers=_nd()),
     }
 
-    def __init__(
-        self,
-        arch: str | dict = 'hpx_former_s18',
-        in_channels: int = 3,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        drop_path_rate: float = 0.0,
-        filter_resize: bool | None = None,
-        gap_before_final_norm: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(
-            self._resolve_arch(arch, ('depths', 'dims', 'token_mixers')),
-            in_channels=in_channels,
-            out_indices=out_indices,
-            frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
-            with_cp=with_cp,
-            drop_path_rate=drop_path_rate,
-            filter_resize=filter_resize,
-            gap_before_final_norm=gap_before_final_norm,
-            init_cfg=init_cfg,
-        )
-        self.apply(_init_weights)
-        self._freeze_stages()
-
     def _make_downsample(self, stage: int, in_channels: int, out_channels: int) -> nn.Module:
         kernel_size, stride, padding = (7, 4, 2) if stage == 0 else (3, 2, 1)
         return Downsample(in_channels, out_channels, kernel_size, stride, padding, norm_first=stage > 0)
@@ -118,12 +77,12 @@ class HyenaFormer(PyramidBackbone):
     def _make_block(self, stage: int, token_mixer: dict, drop_path_rate: float, with_cp: bool) -> nn.Module:
         return MetaFormerBlock(self.embed_dims[stage], token_mixer, drop_path_rate, stage >= 2, with_cp)
 
-
-def _init_weights(module: nn.Module) -> None:
-    if isinstance(module, (nn.Linear, nn.Conv2d)):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, HyenaND):
-        # Three gates multiply without a norm between them: tiny taps in the convolution before would silence it.
-        module.short_conv.reset_parameters()
+    @staticmethod
+    def _init_module(module: nn.Module) -> None:
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, HyenaND):
+            # Three gates multiply without a norm between them: tiny taps in the convolution before would silence it.
+            module.short_conv.reset_parameters()

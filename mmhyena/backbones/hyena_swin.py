@@ -71,64 +71,44 @@ class HyenaSwin(PyramidBackbone):
     shifts. There is no relative position bias, since the filter is one.
 
     Args:
-        arch: ``'swin_tiny'``, ``'swin_small'``, ``'swin_base'``, or a dict with ``depths`` (blocks a stage) and
-            ``dims`` (channels a stage).
+        arch: ``'swin_tiny'`` (default), ``'swin_small'``, ``'swin_base'``, or a dict with ``depths`` (blocks a stage)
+            and ``dims`` (channels a stage).
         img_size: Pixels of the images that kernels are made for, a number or ``(H, W)``. Other sizes work too.
         token_mixer: Config of the mixer of all stages, or a list of one for each.
         window_size: Pixels of the windows in which the mixers work, or None for the whole map.
-        in_channels: Channels of the image.
-        out_indices: Stages whose features come out, 0 to 3.
-        frozen_stages: -1 freezes nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
-        norm_eval: Whether batch norms, which a token mixer of yours may hold, keep their running statistics fixed.
-        with_cp: Whether blocks compute their activations again in the backward to save memory.
-        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
-        filter_resize: Whether long kernels are resampled to the map at hand; None leaves it to the token mixers.
-        gap_before_final_norm: Whether each output is the normalised mean over the pixels, ``(B, C)``.
-        init_cfg: MMEngine's initialisation config.
+        **kwargs: ``in_channels``, ``out_indices``, ``frozen_stages`` and all else that
+            :class:`~mmhyena.backbones.pyramid.PyramidBackbone` takes.
 
     Raises:
         ValueError: If an argument is not one of the above, or an input is smaller than 32 x 32.
     """
 
     arch_settings = {'swin_tiny': _TINY, 'swin_small': _SMALL, 'swin_base': _BASE}
+    default_arch = 'swin_tiny'
 
     def __init__(
         self,
-        arch: str | Mapping[str, Any] = 'swin_tiny',
+        arch: str | Mapping[str, Any] | None = None,
         img_size: int | Sequence[int] = 224,
         token_mixer: dict | Sequence[dict] | None = None,
         window_size: int | None = None,
-        in_channels: int = 3,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        drop_path_rate: float = 0.0,
-        filter_resize: bool | None = None,
-        gap_before_final_norm: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
         arch = self._resolve_arch(arch, ('depths', 'dims'))
-        super().__init__(
-            dict(arch, token_mixers=_stage_mixers(token_mixer, img_size, window_size)),
-            in_channels=in_channels,
-            out_indices=out_indices,
-            frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
-            with_cp=with_cp,
-            drop_path_rate=drop_path_rate,
-            filter_resize=filter_resize,
-            gap_before_final_norm=gap_before_final_norm,
-            init_cfg=init_cfg,
-        )
-        self.apply(_init_weights)
-        self._freeze_stages()
+        super().__init__(dict(arch, token_mixers=_stage_mixers(token_mixer, img_size, window_size)), **kwargs)
 
     def _make_downsample(self, stage: int, in_channels: int, out_channels: int) -> nn.Module:
         return PatchMerging(in_channels, out_channels) if stage else PatchStem(in_channels, out_channels)
 
     def _make_block(self, stage: int, token_mixer: dict, drop_path_rate: float, with_cp: bool) -> nn.Module:
         return ViTBlock(self.embed_dims[stage], token_mixer, drop_path_rate=drop_path_rate, with_cp=with_cp)
+
+    @staticmethod
+    def _init_module(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def _stage_mixers(
@@ -147,10 +127,3 @@ def _stage_mixers(
         complete(mixer, map_size=tuple(-(-size // (4 * 2**stage)) for size in pixels))
         for stage, mixer in enumerate(mixers)
     ]
-
-
-def _init_weights(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

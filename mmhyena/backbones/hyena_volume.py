@@ -81,7 +81,7 @@ class HyenaVolume(BaseModule):
         self.patch_embed = _CONVS[ndim](in_channels, embed_dims, patch_size, stride=patch_size)
         self.layers = nn.ModuleList(
             ViTBlock(embed_dims, complete(mixer, block_index=i), drop_path_rate=rate, with_cp=with_cp)
-            for i, rate in enumerate(torch.linspace(0, drop_path_rate, num_layers).tolist())
+            for i, rate in enumerate(torch.linspace(0, drop_path_rate, num_layers, device='cpu').tolist())
         )
         for i in self.out_indices:
             self.add_module(f'norm{i}', nn.LayerNorm(embed_dims, eps=1e-6))

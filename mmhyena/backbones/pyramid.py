@@ -21,29 +21,43 @@ class PyramidBackbone(PretrainedMixin):
     A family gives the layers by :meth:`_make_downsample` and :meth:`_make_block`, which take and give
     ``(B, H, W, C)``. Token mixers that take a ``block_index`` are numbered among themselves.
 
-    Args are those of :class:`~mmhyena.backbones.HyenaFormer`; ``arch`` is a dict here.
+    Args:
+        arch: Name of an architecture in ``arch_settings``, the family's ``default_arch`` if None, or a dict with
+            ``depths`` (blocks a stage), ``dims`` (channels a stage) and ``token_mixers`` (a config a stage).
+        in_channels: Channels of the image.
+        out_indices: Stages whose features come out, 0 to 3.
+        frozen_stages: -1 freezes nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
+        norm_eval: Whether batch norms, which a token mixer of yours may hold, keep their running statistics fixed.
+        with_cp: Whether blocks compute their activations again in the backward to save memory.
+        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
+        filter_resize: Whether long kernels are resampled to the map at hand; None leaves it to the token mixers.
+        gap_before_final_norm: Whether each output is the normalised mean over the pixels, ``(B, C)``, as a
+            classifier needs it, instead of a normalised map.
+        init_cfg: MMEngine's initialisation config. ``type='Pretrained'`` takes official checkpoints and ours.
 
     Raises:
         ValueError: If an argument is not one of the above, or an input is smaller than 32 x 32.
     """
 
     arch_settings: Mapping[str, Mapping[str, Any]] = {}
+    default_arch = ''
     min_size = 32
 
     def __init__(
         self,
-        arch: Mapping[str, Any],
-        in_channels: int,
-        out_indices: Sequence[int],
-        frozen_stages: int,
-        norm_eval: bool,
-        with_cp: bool,
-        drop_path_rate: float,
-        filter_resize: bool | None,
-        gap_before_final_norm: bool,
-        init_cfg: dict | list[dict] | None,
+        arch: str | Mapping[str, Any] | None = None,
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        drop_path_rate: float = 0.0,
+        filter_resize: bool | None = None,
+        gap_before_final_norm: bool = False,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        arch = self._resolve_arch(arch, ('depths', 'dims', 'token_mixers'))
         self.depths, self.embed_dims = tuple(arch['depths']), tuple(arch['dims'])
         self.out_indices = self._resolve_indices(out_indices)
         if not -1 <= frozen_stages <= len(self.depths):
@@ -66,6 +80,8 @@ class PyramidBackbone(PretrainedMixin):
             # The official classifier and feature extractor of HyenaPixel differ in their epsilon.
             norm = nn.LayerNorm(self.embed_dims[i], eps=1e-6 if gap_before_final_norm else 1e-5)
             self.add_module(f'norm{i}', norm)
+        self.apply(self._init_module)
+        self._freeze_stages()
 
     def _make_downsample(self, stage: int, in_channels: int, out_channels: int) -> nn.Module:
         raise NotImplementedError
@@ -73,8 +89,14 @@ class PyramidBackbone(PretrainedMixin):
     def _make_block(self, stage: int, token_mixer: dict, drop_path_rate: float, with_cp: bool) -> nn.Module:
         raise NotImplementedError
 
+    @staticmethod
+    def _init_module(module: nn.Module) -> None:
+        """Initialise what is neither a norm nor a part of a filter; :meth:`torch.nn.Module.apply` calls it."""
+        raise NotImplementedError
+
     @classmethod
-    def _resolve_arch(cls, arch: str | Mapping[str, Any], keys: Sequence[str]) -> Mapping[str, Any]:
+    def _resolve_arch(cls, arch: str | Mapping[str, Any] | None, keys: Sequence[str]) -> Mapping[str, Any]:
+        arch = cls.default_arch if arch is None else arch
         if isinstance(arch, str):
             if arch not in cls.arch_settings:
                 raise ValueError(f'arch {arch!r} is unknown; choose one of {", ".join(cls.arch_settings)}, or a dict')

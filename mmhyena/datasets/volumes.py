@@ -31,8 +31,8 @@ def _random_rotation(rng: np.random.Generator) -> np.ndarray:
 
 def _draw(label: int, size: int, noise: float, rng: np.random.Generator) -> np.ndarray:
     """Return a volume ``(size, size, size)`` with mean near 0 that holds one turned solid in noise."""
-    radius = rng.uniform(0.22, 0.3) * size
-    margin = min(1.1 * radius, (size - 1) / 2)
+    radius = rng.uniform(0.25, 0.33) * size
+    margin = min(1.2 * radius, (size - 1) / 2)
     centre = rng.uniform(margin, size - 1 - margin, 3)
     points = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing='ij')) - centre[:, None, None, None]
     points = np.tensordot(_random_rotation(rng), points, 1) / radius  # (3, size, size, size)
@@ -58,7 +58,7 @@ class SolidVolumes(Dataset):
 
     METAINFO = {'classes': tuple(_SOLIDS)}
 
-    def __init__(self, num_samples: int, size: int = 16, noise: float = 0.2, seed: int = 0) -> None:
+    def __init__(self, num_samples: int, size: int = 16, noise: float = 0.1, seed: int = 0) -> None:
         if num_samples < 1:
             raise ValueError(f'num_samples must be at least 1, got {num_samples}')
         if size < 8:

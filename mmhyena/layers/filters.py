@@ -123,16 +123,15 @@ class FilterMLP(nn.Module):
 _AXIAL = dict(type='AxialPosition')
 
 
-@MODELS.register_module()
-class JointFilter(nn.Module):
-    """Hyena N-D's implicit filter: a network of the codes of all axes at once (arXiv 2309.13600, section 3).
+class AxialFilter(nn.Module):
+    """Base of the filters of Hyena N-D that are networks of axial position codes (arXiv 2309.13600, section 3).
 
-    ``h[i, j] = MLP([z_i, z_j])``: the kernel of a channel has full rank. One frequency vector serves all sines.
+    One frequency vector serves all sines.
 
     Args:
         channels: Number of channels C.
         kernel_size: Taps on each axis.
-        width: Width of the network.
+        width: Width of a network.
         depth: Number of linear layers.
         position: Config of the position code, which gives ``(size, dim)`` for every axis.
         centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
@@ -150,7 +149,21 @@ class JointFilter(nn.Module):
         super().__init__()
         self.position = MODELS.build(dict(position, kernel_size=kernel_size, centered=centered))
         self.sine = Sine(width)
-        self.mlp = FilterMLP(len(kernel_size) * self.position.dim, width, channels, depth)
+        self._make_networks(len(kernel_size), channels, width, depth)
+
+    def _make_networks(self, axes: int, channels: int, width: int, depth: int) -> None:
+        raise NotImplementedError
+
+
+@MODELS.register_module()
+class JointFilter(AxialFilter):
+    """Hyena N-D's implicit filter: a network of the codes of all axes at once, ``h[i, j] = MLP([z_i, z_j])``.
+
+    The kernel of a channel has full rank. Arguments are those of :class:`AxialFilter`.
+    """
+
+    def _make_networks(self, axes: int, channels: int, width: int, depth: int) -> None:
+        self.mlp = FilterMLP(axes * self.position.dim, width, channels, depth)
 
     def forward(self, kernel_size: Sequence[int]) -> Tensor:
         """Return the kernel ``(C, *kernel_size)``."""
@@ -169,33 +182,14 @@ class JointFilter(nn.Module):
 
 
 @MODELS.register_module()
-class ProductFilter(nn.Module):
-    """Hyena N-D's product filter: a network for each axis, ``h[i, j] = h1[i] h2[j]`` (arXiv 2309.13600, section 3).
+class ProductFilter(AxialFilter):
+    """Hyena N-D's product filter: a network for each axis, ``h[i, j] = h1[i] h2[j]``.
 
-    The kernel of a channel has rank 1. Position code and frequency vector serve all axes.
-
-    Args:
-        channels: Number of channels C.
-        kernel_size: Taps on each axis.
-        width: Width of each network.
-        depth: Number of linear layers.
-        position: Config of the position code, which gives ``(size, dim)`` for every axis.
-        centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
+    The kernel of a channel has rank 1. Arguments are those of :class:`AxialFilter`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        kernel_size: Sequence[int],
-        width: int = 64,
-        depth: int = 4,
-        position: dict = _AXIAL,
-        centered: bool = False,
-    ) -> None:
-        super().__init__()
-        self.position = MODELS.build(dict(position, kernel_size=kernel_size, centered=centered))
-        self.sine = Sine(width)
-        self.mlps = nn.ModuleList(FilterMLP(self.position.dim, width, channels, depth) for _ in kernel_size)
+    def _make_networks(self, axes: int, channels: int, width: int, depth: int) -> None:
+        self.mlps = nn.ModuleList(FilterMLP(self.position.dim, width, channels, depth) for _ in range(axes))
 
     def forward(self, kernel_size: Sequence[int]) -> Tensor:
         """Return the kernel ``(C, *kernel_size)``."""
