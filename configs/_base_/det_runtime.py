@@ -2,7 +2,8 @@ _base_ = './default_runtime.py'
 
 default_scope = 'mmdet'
 default_hooks = dict(visualization=dict(type='DetVisualizationHook'))
-visualizer = dict(type='DetLocalVisualizer', vis_backends=_base_.vis_backends)
+# Masks let the object shine through.
+visualizer = dict(type='DetLocalVisualizer', vis_backends=_base_.vis_backends, alpha=0.45)
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 tta_model = dict(
     type='mmhyena.InstanceTTAModel',

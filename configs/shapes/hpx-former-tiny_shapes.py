@@ -1,6 +1,7 @@
 """Tiny HyenaPixel classifier on Shapes, trained from scratch on a CPU in minutes.
 
 Reproduces nothing published: an example for people without ImageNet.
+Expected: top-1 not measured. Hardware: two CPU cores.
 Command: python tools/train.py configs/shapes/hpx-former-tiny_shapes.py
 """
 

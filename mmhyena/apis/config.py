@@ -110,13 +110,14 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
             annotation = dataset.get('ann_file') or ''
             for path in (Path(root), Path(root) / annotation):
                 if not path.exists():
-                    raise UserError(f'{split} data {path} does not exist: {_data_remedy(dataset.data_root)}')
+                    raise UserError(f'{split} data {path} does not exist: {_data_remedy(root, split)}')
 
 
-def _data_remedy(root: str) -> str:
+def _data_remedy(root: str, split: str) -> str:
     if 'shapes' in root:
-        return f'generate it with python tools/dataset_converters/shapes.py --out {root.rstrip("/")}'
-    return 'put the data set there, or name its place with --cfg-options (see docs/data.md)'
+        out = root.rstrip('/').removesuffix('/classification')
+        return f'generate it with python tools/dataset_converters/shapes.py --out {out}'
+    return f'put the data set there, or name its place with --cfg-options {split}_dataloader.dataset.data_root=FOLDER'
 
 
 def _check_override_keys(cfg: Config, overrides: Mapping[str, Any]) -> None:
