@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -25,6 +26,14 @@ def pytest_configure() -> None:
     """Leave one core to each test process."""
     if 'PYTEST_XDIST_WORKER' in os.environ:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_default_scope() -> Iterator[None]:
+    """Forget the scope that a test's config has set, which later look-ups in the same process would start from."""
+    yield
+    if module := sys.modules.get('mmengine.registry.default_scope'):
+        module.DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture

@@ -103,7 +103,9 @@ run_tool() { # LOG COMMAND...
     mkdir -p "$(dirname "$log")"
     "$PY" -u "$@" 2>&1 </dev/null | tee "$log" | show_progress || {
         grep -v '^ *$' "$log" | tail -n 12 >&2
-        die "$1 failed (whole output: $ROOT/$log)"
+        local word
+        for word in "$@"; do case "$word" in *.py) break ;; esac; done
+        die "$word failed (whole output: $ROOT/$log)"
     }
 }
 

@@ -24,7 +24,12 @@ CONFIGS = {
 METRIC = {'mmdet': 'coco/segm_mAP', 'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}
 # Two iterations, one validation, one checkpoint.
 SHORT = {
-    'mmdet': ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'param_scheduler=None'],
+    'mmdet': [
+        'train_cfg.max_epochs=1',
+        'train_cfg.val_begin=1',
+        'train_cfg.val_interval=1',
+        'param_scheduler=None',
+    ],
     'mmpretrain': ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'param_scheduler=None'],
     'mmseg': [
         'train_cfg.max_iters=2',
