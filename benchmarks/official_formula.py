@@ -24,7 +24,8 @@ __all__ = ['FormulaHyenaFormer', 'FormulaLongConv', 'as_official_formula', 'form
 def formula_long_conv(u: Tensor, k: Tensor, skip: Tensor | None, causal: bool = False) -> Tensor:
     """Convolve ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` by padded transforms, centred crop, plus skip."""
     dtype, spatial = u.dtype, u.shape[2:]
-    u, k = u.float(), k.float()
+    if dtype != torch.float64:
+        u, k = u.float(), k.float()
     if causal:
         k = k[(slice(None), *(slice(size) for size in spatial))]
     kernel = k.shape[1:]

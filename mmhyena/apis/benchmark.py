@@ -73,7 +73,7 @@ def time_pairs(
     second: Callable[[], object],
     rounds: int = 20,
     warmup: int = 3,
-    device: str = 'cpu',
+    clock: str = 'wall',
 ) -> Timing:
     """Time two functions in turn, so that a change of the machine's load meets both.
 
@@ -82,9 +82,10 @@ def time_pairs(
         second: What it is judged by.
         rounds: Number of pairs.
         warmup: Pairs that are not counted.
-        device: ``'cpu'`` for the wall clock, ``'cuda'`` for CUDA events.
+        clock: ``'wall'``, ``'cpu'`` for the processor time of this process (of use with one thread, on a machine that
+            others use as well) or ``'cuda'`` for CUDA events.
     """
-    timer = _cuda_ms if device.startswith('cuda') else _wall_ms
+    timer = dict(wall=_wall_ms, cpu=_cpu_ms, cuda=_cuda_ms)[clock]
     times: list[tuple[float, float]] = []
     for turn in range(warmup + rounds):
         pair = (timer(first), timer(second)) if turn % 2 else (timer(second), timer(first))[::-1]
@@ -104,6 +105,12 @@ def _wall_ms(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
     return (time.perf_counter() - start) * 1e3
+
+
+def _cpu_ms(function: Callable[[], object]) -> float:
+    start = time.process_time()
+    function()
+    return (time.process_time() - start) * 1e3
 
 
 def _cuda_ms(function: Callable[[], object]) -> float:

@@ -1,6 +1,7 @@
 """Tensor math: the long convolution, its definition and its fast forms. Needs torch alone."""
 
 from .backends import BACKENDS, current_backend, use_backend
+from .fused import gated_long_conv
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
 from .mlp import linear, norm_mlp_residual, star_relu, star_relu_mlp
 from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
@@ -12,6 +13,7 @@ __all__ = [
     'autocast_dtype',
     'records_nothing',
     'current_backend',
+    'gated_long_conv',
     'is_compiling',
     'is_exporting',
     'linear',

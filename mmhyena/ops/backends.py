@@ -45,7 +45,7 @@ def choose_backend(spatial: Sequence[int], device: torch.device, prepared: bool,
         return override
     if is_exporting():
         return 'dft'
-    if device.type != 'cpu' or len(spatial) != 2 or prod(spatial) > SMALL_PIXELS:
+    if is_compiling() or device.type != 'cpu' or len(spatial) != 2 or prod(spatial) > SMALL_PIXELS:
         return 'fft'
     return 'direct' if prepared else 'dft'
 

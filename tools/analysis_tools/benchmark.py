@@ -61,6 +61,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=15, help='timed pairs')
     parser.add_argument('--threads', type=int, help="torch's threads (default: all cores)")
+    parser.add_argument(
+        '--clock', choices=['wall', 'cpu'], default='wall', help='cpu: processor time, for a busy machine'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument('--compile', action='store_true', help='torch.compile both sides')
@@ -159,12 +162,15 @@ def run_case(case: Case, args: argparse.Namespace) -> dict:
     tolerance = args.tolerance or (5e-2 if args.amp else 1e-4)
     error = _agreement(case, x, args, tolerance)
     other = case.official if case.other is None else case.other
-    row = dict(case=case.name, mode=args.mode, batch=args.batch, against=args.against, error=f'{error:.1e}')
+    clock = 'cuda' if x.is_cuda else args.clock
+    row = dict(
+        case=case.name, mode=args.mode, batch=args.batch, against=args.against, clock=clock, error=f'{error:.1e}'
+    )
     if args.mode == 'memory':
         ours, theirs = (saved_bytes(lambda m=m: _call(m, x, args)) / 2**20 for m in (case.ours, other))
         return dict(row, ours_mib=f'{ours:.0f}', other_mib=f'{theirs:.0f}', ratio=f'{theirs / ours:.2f}')
     steps = [_step(torch.compile(m) if args.compile else m, x, args) for m in (case.ours, other)]
-    timing = time_pairs(*steps, rounds=args.rounds, device=args.device)
+    timing = time_pairs(*steps, rounds=args.rounds, clock=clock)
     return dict(
         row,
         ours_ms=f'{timing.first_ms:.2f}',

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Every GPU row of docs/performance.md, for a machine with CUDA and Triton: sh benchmarks/run_gpu.sh
+set -e
+cd "$(dirname "$0")/.."
+python benchmarks/gated_conv.py --out benchmarks/results/gpu_gated_conv.csv
+run() {
+    name=$1
+    shift
+    python tools/analysis_tools/benchmark.py "$@" --device cuda --amp --out "benchmarks/results/gpu_$name.csv"
+}
+run train_224 backbone hpx_former_s18 --size 224 --batch 128 --mode train
+run train_224_convformer backbone hpx_former_s18 --size 224 --batch 128 --mode train --against convformer
+run train_224_convformer_compiled backbone hpx_former_s18 --size 224 --batch 128 --mode train --against convformer --compile
+run train_detection backbone hpx_former_s18 --size 800x1333 --batch 2 --mode train

@@ -1,0 +1,109 @@
+"""The yardstick computes what we compute, and the tool shows no speed if it does not."""
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmhyena.apis.benchmark import Timing, saved_bytes, time_pairs
+from mmhyena.backbones import HyenaFormer
+from mmhyena.ops import naive_long_conv
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def formula():
+    return load(ROOT / 'benchmarks/official_formula.py')
+
+
+@pytest.fixture(scope='module')
+def tool():
+    return load(ROOT / 'tools/analysis_tools/benchmark.py')
+
+
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('spatial,kernel', [((7, 5), (13, 9)), ((6, 9), (5, 4)), ((8,), (15,)), ((4, 4), (21, 21))])
+def test_formula_equals_definition(formula, spatial, kernel, causal):
+    u, k, skip = torch.randn(2, 3, *spatial), torch.randn(3, *kernel), torch.randn(3)
+    got = formula.formula_long_conv(u, k, skip, causal)
+    torch.testing.assert_close(got, naive_long_conv(u, k, skip, causal=causal), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('mixer', ['hpx_former_tiny', 'hb_former_tiny', 'hpx_a_former_s18', 'c_hpx_former_s18'])
+def test_backbone_equals_ours_with_every_gradient(formula, mixer):
+    torch.manual_seed(0)
+    settings = dict(HyenaFormer.arch_settings[mixer], depths=(1, 1, 1, 1), dims=(32, 32, 32, 32))
+    ours = HyenaFormer(arch=settings).double()
+    plain, x = formula.as_official_formula(ours), torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    assert {id(p) for p in ours.parameters()}.isdisjoint(id(p) for p in plain.parameters())
+    grads = []
+    for model in (ours, plain):
+        outs = model(x)
+        sum(out.square().mean() for out in outs).backward()
+        grads.append([*outs, *(p.grad for p in model.parameters())])
+    for got, want in zip(*grads, strict=True):
+        assert (got - want).norm() <= 1e-6 * want.norm() + 1e-12
+    with torch.no_grad():
+        for got, want in zip(ours.eval()(x), plain.eval()(x)):
+            assert (got - want).norm() <= 1e-9 * want.norm()
+
+
+def test_tool_writes_rows_with_machine_and_command(tool, tmp_path, capsys):
+    out = tmp_path / 'run.csv'
+    assert tool.main(['op', '4x6x5', '4x9x9', '--kernel', '7', '--rounds', '3', '--out', str(out)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row['case'] for row in rows] == ['4x6x5 k7', '4x9x9 k7']
+    for row in rows:
+        assert float(row['ratio']) > 0 and row['torch'] == torch.__version__ and '--kernel 7' in row['command']
+    assert '4x9x9 k7' in capsys.readouterr().out
+
+
+def test_tool_refuses_a_speed_of_unequal_outputs(tool, monkeypatch, capsys, tmp_path):
+    formula = tool.load_benchmark('official_formula')
+    right = formula.formula_long_conv
+    monkeypatch.setattr(formula, 'formula_long_conv', lambda *args: right(*args) * 1.01)
+    monkeypatch.setattr(tool, 'load_benchmark', lambda name: formula)
+    out = tmp_path / 'run.csv'
+    assert tool.main(['op', '4x6x5', '--kernel', '7', '--rounds', '1', '--out', str(out)]) == 2
+    captured = capsys.readouterr()
+    assert 'output 0 of 4x6x5 k7 differs by' in captured.err
+    assert 'ratio' not in captured.out and not out.exists()
+
+
+@pytest.mark.parametrize(
+    'args,message',
+    [
+        (['op', '4x6'], "size '4x6' is not of the form NxNxN"),
+        (['op', '4x6x6', '4x7x7', '--kernel', '3', '5', '7'], '--kernel needs one number'),
+        (['backbone', 'resnet'], "arch 'resnet' is unknown"),
+        (['backbone', 'hpx_former_tiny', '--against', 'resnet'], '--against resnet is not'),
+        (['model', 'nothing.py'], 'nothing.py does not exist'),
+    ],
+)
+def test_tool_names_wrong_input(tool, args, message, capsys):
+    assert tool.main(args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_time_pairs_takes_the_median_of_paired_ratios(monkeypatch):
+    times = dict(first=iter([100, 3, 2, 5]), second=iter([100, 9, 8, 50]))
+    monkeypatch.setattr('mmhyena.apis.benchmark._wall_ms', lambda name: next(times[name]))
+    assert time_pairs('first', 'second', rounds=3, warmup=1) == Timing(3, 9, 4.0, 3.0, 10.0)
+
+
+def test_saved_bytes_counts_each_storage_once():
+    x, w = torch.randn(10, requires_grad=True), torch.randn(10, requires_grad=True)
+    assert saved_bytes(lambda: x * w) == 80
+    assert saved_bytes(lambda: x * x) == 40
+    assert saved_bytes(lambda: x * w, but=[w]) == 40
+    assert saved_bytes(lambda: x + w) == 0
