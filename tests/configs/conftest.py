@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from mmhyena.backbones import HyenaFormer
 from mmhyena.datasets.tiny import write_tiny
@@ -79,6 +80,8 @@ def shrink(cfg: Config) -> Iterator[tuple[str, Any]]:
         loader = f'{split}_dataloader'
         yield from ((f'{loader}.batch_size', BATCH), (f'{loader}.num_workers', 0))
         yield f'{loader}.persistent_workers', False
+        if 'num_samples' in cfg[loader].dataset:  # a generated data set
+            yield f'{loader}.dataset.num_samples', 2 * BATCH
     if cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('by_epoch'):
         yield 'train_cfg.max_epochs', 1
     else:
@@ -158,13 +161,14 @@ def classifier_weights(arch: str, cfg: Config) -> dict[str, torch.Tensor]:
     from mmpretrain.models import ImageClassifier
 
     width = HyenaFormer.arch_settings[arch]['dims'][-1]
-    model = ImageClassifier(
-        backbone=dict(type='mmhyena.HyenaFormer', arch=arch, out_indices=(3,), gap_before_final_norm=True),
-        head=dict(
-            type='mmhyena.MetaFormerClsHead',
-            num_classes=1000,
-            in_channels=width,
-            loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
-        ),
-    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = ImageClassifier(
+            backbone=dict(type='mmhyena.HyenaFormer', arch=arch, out_indices=(3,), gap_before_final_norm=True),
+            head=dict(
+                type='mmhyena.MetaFormerClsHead',
+                num_classes=1000,
+                in_channels=width,
+                loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+            ),
+        )
     return model.state_dict()

@@ -51,7 +51,7 @@ def test_config_says_what_it_is(config):
     assert text, 'a config opens with a docstring'
     assert re.search(r'published|measured', text), 'whether there is a published or a measured figure'
     assert re.search(r'\b\d+ GPUs? x \d+ images|\bCPU\b|\b1 GPU\b', text), 'the hardware'
-    command = re.search(r'^Command: (.*(?:\\\n.*)*)', text, re.MULTILINE)
+    command = re.search(r'^Command: ((?:.*\\\n)*.*)', text, re.MULTILINE)
     assert command, 'the exact command'
     assert config in command[1]
     assert (ROOT / re.search(r'tools/\w+\.(sh|py)', command[1])[0]).is_file()

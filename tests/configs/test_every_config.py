@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
 # One of each toolkit that no other fast test trains.
@@ -18,6 +19,10 @@ FAST = (
     'configs/hyenapixel/detection/mask-rcnn_hb-former-s18_fpn_1x_coco.py',
     'configs/hyenapixel/segmentation/upernet_c-hpx-former-s18_4xb2-90k_cityscapes-512x1024.py',
 )
+
+
+def is_detector(config: str) -> bool:
+    return Config.fromfile(ROOT / config).default_scope == 'mmdet'
 
 
 def run(config: str, tools, options: list[str], work_dir: Path) -> None:
@@ -37,11 +42,11 @@ def run(config: str, tools, options: list[str], work_dir: Path) -> None:
     tta = ['--tta'] if '--tta' in (ROOT / config).read_text() else []
     assert tools['test']([str(ROOT / config), str(last), '--out', str(out), *tta, *common]) == 0
     metrics = json.loads(out.read_text())
-    assert metrics
+    expected = {key: value for key, value in validated[0].items() if key not in ('data_time', 'time', 'step')}
+    # COCO has no metrics where a detector, after two iterations, finds nothing.
+    assert metrics or (is_detector(config) and not expected)
     if not tta:
-        shared = {key: value for key, value in validated[0].items() if key in metrics and 'time' not in key}
-        assert shared
-        assert {key: metrics[key] for key in shared} == pytest.approx(shared, abs=1e-4, nan_ok=True)
+        assert metrics == pytest.approx(expected, abs=1e-4, nan_ok=True)
     last.unlink()
 
 
