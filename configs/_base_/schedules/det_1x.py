@@ -7,7 +7,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmhyena.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(decay_type='layer_wise', decay_rate=0.7, num_layers=6),
+    paramwise_cfg=dict(decay_type='layer_wise', decay_rate=0.7),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=1000),
