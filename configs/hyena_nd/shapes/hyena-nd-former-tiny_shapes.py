@@ -1,0 +1,11 @@
+"""Classifier with a tiny Hyena N-D backbone (hyena_nd_former_tiny) on Shapes, trained from scratch on a CPU in minutes.
+
+Reproduces nothing published: an example for people without the large data sets.
+Hardware: CPU.
+Command: python tools/train.py configs/hyena_nd/shapes/hyena-nd-former-tiny_shapes.py
+"""
+
+_base_ = '../../shapes/hpx-former-tiny_shapes.py'
+model = dict(
+    backbone=dict(arch='hyena_nd_former_tiny'),
+)
