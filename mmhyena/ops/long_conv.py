@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .backends import choose_backend
 from .dft import dft_conv, dft_conv_prepared, dft_kernel
-from .direct import direct_conv
+from .direct import direct_conv, direct_weight
 from .fft import conv_with_spectrum, fft_conv, kernel_spectrum
 from .geometry import AxisGeometry, geometry
 
@@ -25,14 +25,14 @@ class PreparedKernel(NamedTuple):
         axes: How the kernel lies on each axis.
         backend: What :attr:`spectrum` is made for.
         kernel: Kernel and skip together, cropped to the taps that can touch the map, ``(C, *kernel)``.
-        spectrum: Their transform in the backend's layout, None for a backend without one.
+        spectrum: What the backend makes of them: their transform, or the weight of a convolution.
     """
 
     spatial: tuple[int, ...]
     axes: tuple[AxisGeometry, ...]
     backend: str
     kernel: Tensor
-    spectrum: Tensor | None
+    spectrum: Tensor
 
 
 def _check(u: Tensor, k: Tensor, skip: Tensor | None) -> None:
@@ -71,7 +71,7 @@ def _fold_skip(k: Tensor, skip: Tensor | None, axes: Sequence[AxisGeometry]) -> 
 
 def _convolve(u: Tensor, k: Tensor, axes: Sequence[AxisGeometry], backend: str) -> Tensor:
     if backend == 'direct':
-        return direct_conv(u, k, axes)
+        return direct_conv(u, direct_weight(k, axes), axes)
     if backend == 'dft':
         return dft_conv(u, k, axes)
     return fft_conv(u, k, [axis.left for axis in axes])
@@ -135,11 +135,12 @@ def prepare_kernel(
     with torch.no_grad(), torch.autocast(device_type=k.device.type, enabled=False):
         axes = geometry(spatial, k.shape[1:], causal)
         kernel = _fold_skip(_crop(k.to(dtype), axes), skip, axes).contiguous()
-        spectrum = None
         if backend == 'fft':
             spectrum = kernel_spectrum(kernel, [axis.fft_length for axis in axes])
         elif backend == 'dft':
             spectrum = dft_kernel(kernel, axes, spatial).contiguous()
+        else:
+            spectrum = direct_weight(kernel, axes).contiguous()
     return PreparedKernel(spatial, axes, backend, kernel, spectrum)
 
 
@@ -159,7 +160,7 @@ def prepared_long_conv(u: Tensor, kernel: PreparedKernel) -> Tensor:
         elif torch.is_grad_enabled() and u.requires_grad:  # the direct backend's backward is slow
             y = _convolve(x, kernel.kernel, axes, 'fft')
         elif kernel.backend == 'direct':
-            y = direct_conv(x, kernel.kernel, axes)
+            y = direct_conv(x, kernel.spectrum, axes)
         else:
             y = conv_with_spectrum(x, kernel.spectrum, [axis.fft_length for axis in axes], [axis.left for axis in axes])
     return y.to(u.dtype)
