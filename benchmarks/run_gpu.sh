@@ -6,7 +6,7 @@ python benchmarks/gated_conv.py --out benchmarks/results/gpu_gated_conv.csv
 run() {
     name=$1
     shift
-    python tools/analysis_tools/benchmark.py "$@" --device cuda --amp --out "benchmarks/results/gpu_$name.csv"
+    ${PYTHON:-python} tools/analysis_tools/benchmark.py "$@" --device cuda --amp --out "benchmarks/results/gpu_$name.csv"
 }
 run train_224 backbone hpx_former_s18 --size 224 --batch 128 --mode train
 run train_224_convformer backbone hpx_former_s18 --size 224 --batch 128 --mode train --against convformer

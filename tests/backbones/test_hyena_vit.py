@@ -1,5 +1,7 @@
 """HyenaViT and IBiT: published sizes, schedules, sizes of images, outputs, and the constructor's words."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -83,7 +85,7 @@ def test_directions_alternate_over_the_hyena_blocks(token_mixers):
     assert len(directions) > 1 and all(isinstance(direction, AlternatingDirection) for direction in directions)
     kernel, skip = torch.randn(16, 3, 3), torch.zeros(16)
     made = [direction.kernel(kernel, skip, 0)[0] for direction in directions]
-    assert all(not torch.equal(one, other) for one, other in zip(made, made[1:]))
+    assert all(not torch.equal(one, other) for one, other in itertools.pairwise(made))
     assert all(torch.equal(one, other) for one, other in zip(made, made[2:]))
 
 
