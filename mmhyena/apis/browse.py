@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS, VISUALIZERS
 from mmengine.runner import Runner, set_random_seed
+from mmengine.structures import PixelData
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
@@ -19,7 +22,7 @@ from .config import check_data
 from .errors import UserError
 from .toolkits import use_toolkit
 
-__all__ = ['browse', 'contact_sheet']
+__all__ = ['browse', 'contact_sheet', 'place_instances', 'place_labels']
 
 _SHOWN_LABELS = 4
 _CAPTION_HEIGHT = 18
@@ -50,7 +53,7 @@ def browse(cfg: Config, split: str = 'train', num: int = 16, seed: int = 0, min_
     loader_cfg.update(batch_size=batch_size, num_workers=0, persistent_workers=False)
     loader = Runner.build_dataloader(loader_cfg, seed=seed)
     preprocessor = _build_preprocessor(cfg)
-    draw = _DRAWERS[toolkit.task](cfg, loader.dataset.metainfo)
+    draw = _DRAWERS[toolkit.task](cfg, split, loader.dataset.metainfo)
     set_random_seed(seed)
     count = min(num, len(loader.dataset))
     for batch in itertools.islice(loader, -(-count // batch_size)):
@@ -105,35 +108,69 @@ def _enlarge_image(image: np.ndarray, factor: int) -> np.ndarray:
 _Draw = Callable[[np.ndarray, Any, int], np.ndarray]
 
 
-def _detection_drawer(cfg: Config, metainfo: dict) -> _Draw:
+def _detection_drawer(cfg: Config, split: str, metainfo: dict) -> _Draw:
+    visualizer = _build_visualizer(cfg, metainfo)
+    original = _loads_annotations_last(_pipeline(cfg, split))
+
+    def draw(image: np.ndarray, sample: Any, factor: int) -> np.ndarray:
+        sample.gt_instances = place_instances(sample, image.shape[:2], original, factor)
+        visualizer.add_datasample('sample', _enlarge_image(image, factor), sample, draw_pred=False)
+        return visualizer.get_image()
+
+    return draw
+
+
+def place_instances(sample: Any, shape: tuple[int, int], original: bool, factor: int = 1) -> Any:
+    """Return the boxes and masks of a sample in the pixels of the image that the model gets.
+
+    Args:
+        sample: mmdet's ``DetDataSample``.
+        shape: Height and width of that image, padding included.
+        original: Whether annotations are those of the file, as in test pipelines, which resize the image alone.
+        factor: Enlargement on top.
+    """
     from mmdet.structures.bbox import get_box_tensor
 
+    instances = sample.gt_instances
+    scale = torch.as_tensor(sample.scale_factor if original else (1.0, 1.0)).repeat(2) * factor  # x, y, x, y
+    instances.bboxes = get_box_tensor(instances.bboxes) * scale
+    if 'masks' in instances:
+        masks = instances.masks.resize(sample.img_shape[:2]) if original else instances.masks
+        array = masks.to_ndarray()  # (n, H, W)
+        margins = [(0, 0), (0, shape[0] - array.shape[1]), (0, shape[1] - array.shape[2])]
+        instances.masks = _enlarge(np.pad(array, margins), factor)
+    return instances
+
+
+def _segmentation_drawer(cfg: Config, split: str, metainfo: dict) -> _Draw:
     visualizer = _build_visualizer(cfg, metainfo)
 
     def draw(image: np.ndarray, sample: Any, factor: int) -> np.ndarray:
-        instances = sample.gt_instances
-        instances.bboxes = get_box_tensor(instances.bboxes) * factor
-        if 'masks' in instances:
-            instances.masks = _enlarge(instances.masks.to_ndarray(), factor)
+        labels = place_labels(sample.gt_sem_seg.data, sample.img_shape[:2], image.shape[:2])
+        sample.gt_sem_seg = PixelData(data=labels.repeat_interleave(factor, -2).repeat_interleave(factor, -1))
         visualizer.add_datasample('sample', _enlarge_image(image, factor), sample, draw_pred=False)
         return visualizer.get_image()
 
     return draw
 
 
-def _segmentation_drawer(cfg: Config, metainfo: dict) -> _Draw:
-    visualizer = _build_visualizer(cfg, metainfo)
+def place_labels(labels: Tensor, content: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+    """Return a label map ``(1, H, W)`` in the size of the image that the model gets.
 
-    def draw(image: np.ndarray, sample: Any, factor: int) -> np.ndarray:
-        labels = sample.gt_sem_seg.data  # (1, H, W)
-        sample.gt_sem_seg.data = labels.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-        visualizer.add_datasample('sample', _enlarge_image(image, factor), sample, draw_pred=False)
-        return visualizer.get_image()
+    Test pipelines resize and pad the image alone.
 
-    return draw
+    Args:
+        labels: The label map, of that size already or of the file's.
+        content: Height and width of the image without padding.
+        shape: Height and width with padding, which is ignored (255).
+    """
+    if tuple(labels.shape[1:]) == tuple(shape):
+        return labels
+    resized = F.interpolate(labels[None].double(), size=tuple(content), mode='nearest')[0].to(labels)
+    return F.pad(resized, (0, shape[1] - content[1], 0, shape[0] - content[0]), value=255)
 
 
-def _classification_drawer(cfg: Config, metainfo: dict) -> _Draw:
+def _classification_drawer(cfg: Config, split: str, metainfo: dict) -> _Draw:
     classes = metainfo.get('classes')
 
     def draw(image: np.ndarray, sample: Any, factor: int) -> np.ndarray:
@@ -155,6 +192,19 @@ def _caption(sample: Any, classes: tuple[str, ...] | None) -> str:
     found = [(name(label), part) for label, part in zip(labels.tolist(), parts.tolist()) if part > 0]
     more = [f'and {len(found) - _SHOWN_LABELS} more'] if len(found) > _SHOWN_LABELS else []
     return ', '.join([f'{label} {part:.2f}' for label, part in found[:_SHOWN_LABELS]] + more) or 'no label'
+
+
+def _pipeline(cfg: Config, split: str) -> list[dict]:
+    dataset = cfg[f'{split}_dataloader'].dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset.get('pipeline', [])
+
+
+def _loads_annotations_last(pipeline: list[dict]) -> bool:
+    """Whether annotations are loaded after the image was resized, hence stay those of the file."""
+    types = [transform['type'].split('.')[-1] for transform in pipeline]
+    return 'Resize' in types and 'LoadAnnotations' in types[types.index('Resize') :]
 
 
 def _build_visualizer(cfg: Config, metainfo: dict) -> Any:

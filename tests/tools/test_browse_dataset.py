@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmhyena.datasets.tiny import write_tiny
@@ -63,6 +64,39 @@ def test_image_without_annotation_comes_back_unchanged(tiny):
     left = round((width - 224) / 2)
     expected = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, 0, left + 224, 224))
     np.testing.assert_array_equal(picture[18:], np.asarray(expected))
+
+
+def test_labels_of_the_file_follow_the_image():
+    """Test pipelines resize and pad the image alone."""
+    from mmhyena.apis.browse import place_labels
+
+    labels = torch.tensor([[[1, 2], [3, 255]]], dtype=torch.uint8)
+    placed = place_labels(labels, (4, 6), (5, 8))
+    expected = torch.full((1, 5, 8), 255, dtype=torch.uint8)
+    expected[:, :2, :3], expected[:, :2, 3:6], expected[:, 2:4, :3] = 1, 2, 3
+    assert torch.equal(placed, expected)
+    assert place_labels(placed, (4, 6), (5, 8)) is placed
+
+
+@pytest.mark.parametrize('original', [True, False])
+def test_instances_of_the_file_follow_the_image(original):
+    pytest.importorskip('mmdet')
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+
+    from mmhyena.apis.browse import place_instances
+
+    height, width = (2, 4) if original else (4, 12)
+    masks = np.zeros((1, height, width), np.uint8)
+    masks[:, : height // 2, : width // 2] = 1
+    sample = DetDataSample(metainfo={'scale_factor': (3.0, 2.0), 'img_shape': (4, 12)})
+    box = torch.tensor([[0.0, 0.0, width / 2, height / 2]])
+    sample.gt_instances = InstanceData(bboxes=box, masks=BitmapMasks(masks, height, width))
+    placed = place_instances(sample, (8, 16), original, factor=2)
+    assert placed.bboxes.tolist() == [[0, 0, 12, 4]]
+    assert placed.masks.shape == (1, 16, 32)
+    assert placed.masks[0, :4, :12].all() and placed.masks.sum() == 4 * 12
 
 
 def test_contact_sheet_keeps_proportions():
