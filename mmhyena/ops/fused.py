@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor
@@ -77,7 +77,7 @@ def fused_reason(u: Tensor, k: Tensor) -> str | None:
     if u.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f'it does not compute in {u.dtype}'
     if not (_has_triton() and (u.is_cuda or _is_interpreted())):
-        return 'it needs Triton and a CUDA device'
+        return 'it needs Triton 3 and a CUDA device'
     axes = geometry(u.shape[2:], k.shape[1:])
     longest = max(dft_length(axis, size) for axis, size in zip(axes, u.shape[2:]))
     if longest > MAX_LENGTH:
@@ -87,7 +87,10 @@ def fused_reason(u: Tensor, k: Tensor) -> str | None:
 
 @cache
 def _has_triton() -> bool:
-    return importlib.util.find_spec('triton') is not None
+    try:
+        return int(version('triton').partition('.')[0]) >= 3
+    except PackageNotFoundError:
+        return False
 
 
 def _is_interpreted() -> bool:
