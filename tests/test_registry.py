@@ -17,9 +17,9 @@ def run(code: str) -> subprocess.CompletedProcess:
 def test_resolves_from_the_registry_of(toolkit):
     if importlib.util.find_spec(toolkit) is None:
         pytest.skip(f'{toolkit} is not installed')
-    # Where mmcv is not compiled, mmdet cannot be imported before the stand-in is in place.
+    # Where mmcv is not compiled, these cannot be imported before the stand-in is in place (mmseg: before 1.4).
     done = run(
-        ('import mmhyena\n' if toolkit == 'mmdet' else '') + f'from {toolkit}.registry import MODELS\n'
+        ('import mmhyena\n' if toolkit in ('mmdet', 'mmseg') else '') + f'from {toolkit}.registry import MODELS\n'
         f'model = MODELS.build({ARCH})\n'
         "assert type(model).__module__ == 'mmhyena.backbones.hyena_former', type(model)\n"
     )
