@@ -1,6 +1,7 @@
 """Mask R-CNN with a tiny Hyena N-D backbone (hyena_nd_former_tiny) on Shapes, trained from scratch on a CPU in minutes.
 
 Reproduces nothing published: an example for people without the large data sets.
+Expected: box AP and mask AP not measured.
 Hardware: CPU.
 Command: python tools/train.py configs/hyena_nd/shapes/mask-rcnn_hyena-nd-former-tiny_fpn_shapes.py
 """

@@ -1,6 +1,7 @@
 """Mask R-CNN with a tiny HyenaSwin backbone on Shapes, trained from scratch on a CPU in minutes.
 
 Reproduces nothing published: an example for people without the large data sets.
+Expected: box AP and mask AP not measured.
 Hardware: CPU.
 Command: python tools/train.py configs/hyena_nd/shapes/mask-rcnn_hyena-swin-nano_fpn_shapes.py
 """
