@@ -26,7 +26,6 @@ METRIC = {'mmdet': 'coco/segm_mAP', 'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top
 SHORT = {
     'mmdet': [
         'train_cfg.max_epochs=1',
-        'train_cfg.val_begin=1',
         'train_cfg.val_interval=1',
         'param_scheduler=None',
     ],
