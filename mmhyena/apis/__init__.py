@@ -15,27 +15,25 @@ if TYPE_CHECKING:
     from .inferencer import Inferencer
     from .run import evaluate, train
     from .toolkits import find_toolkit, use_toolkit
-    from .weights import check_weights, read_checkpoint
+    from .weights import load_weights
 
 __all__ = [
     'Inferencer',
     'UserError',
-    'check_weights',
     'evaluate',
     'find_toolkit',
     'load_config',
-    'read_checkpoint',
+    'load_weights',
     'train',
     'use_toolkit',
 ]
 
 _HOMES = {
     'Inferencer': 'inferencer',
-    'check_weights': 'weights',
     'evaluate': 'run',
     'find_toolkit': 'toolkits',
     'load_config': 'config',
-    'read_checkpoint': 'weights',
+    'load_weights': 'weights',
     'train': 'run',
     'use_toolkit': 'toolkits',
 }

@@ -1,7 +1,5 @@
-"""The one exception that stands for wrong input rather than for a fault of the program."""
+"""Wrong input: the exception of :mod:`mmhyena.errors`, which the command lines turn into one line."""
+
+from ..errors import UserError
 
 __all__ = ['UserError']
-
-
-class UserError(Exception):
-    """Wrong input. The message is one line that names the culprit and the remedy."""

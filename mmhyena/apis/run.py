@@ -16,12 +16,13 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.utils import digit_version
 from torch import nn
 
+from ..checkpoints import read_checkpoint
 from .config import adapt_to_device, check_data, default_work_dir, load_config
 from .distributed import join_cpu_group
 from .errors import UserError
 from .pretrained import check_pretrained
 from .toolkits import Toolkit, use_toolkit
-from .weights import check_weights, read_checkpoint
+from .weights import load_weights
 
 __all__ = ['evaluate', 'train']
 
@@ -68,7 +69,7 @@ def train(
     check_pretrained(cfg)
     runner = Runner.from_cfg(cfg)
     if resume is not None:
-        check_weights(_unwrap(runner.model), read_checkpoint(cfg.load_from), cfg.load_from)
+        load_weights(_unwrap(runner.model), read_checkpoint(cfg.load_from), cfg.load_from)
     runner.train()
     return runner
 
@@ -88,7 +89,7 @@ def evaluate(
 
     Args:
         config: Config file.
-        checkpoint: Weights; every tensor has to fit.
+        checkpoint: Weights; every tensor has to fit. An official classifier is converted, with a report in the log.
         work_dir: Where logs go. Default: the config's, else ``work_dirs/<config name>``.
         out: ``*.json`` for the metrics, ``*.pkl`` for all predictions.
         show_dir: Where to draw the predictions on every image.
@@ -113,10 +114,12 @@ def evaluate(
         _draw_predictions(cfg, toolkit, show_dir)
     if tta:
         _use_tta(cfg)
-    cfg.load_from, cfg.resume = str(checkpoint), False
+    cfg.load_from, cfg.resume = None, False
     runner = Runner.from_cfg(cfg)
     model = _unwrap(runner.model)
-    check_weights(model.module if tta else model, weights, checkpoint)
+    # MMEngine's own loader would take other weights of a checkpoint with a moving average than those checked here.
+    load_weights(model.module if tta else model, weights, checkpoint)
+    runner.logger.info(f'Loaded {checkpoint}')
     if out is not None and out.endswith('.pkl'):
         runner.test_evaluator.metrics.append(_dump_predictions(toolkit, out))
     metrics = runner.test()

@@ -1,4 +1,4 @@
-"""Refusing checkpoints that do not fit the model."""
+"""Weights into a whole model: everything fits, or nothing is done with it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,38 @@ from typing import Any
 
 from torch import nn
 
-from mmhyena import checkpoints
-
+from ..checkpoints import CheckpointError, fit_official, is_official, unwrap
 from .errors import UserError
 
-__all__ = ['check_weights', 'read_checkpoint']
+__all__ = ['load_weights']
 
 _SHOWN = 4
 
 
-def read_checkpoint(source: str | Path) -> dict[str, Any]:
-    """Read a checkpoint as weights only, see :func:`mmhyena.checkpoints.read_checkpoint`.
-
-    Raises:
-        UserError: If it is missing, or holds anything that is not a weight.
-    """
-    try:
-        return checkpoints.read_checkpoint(source)
-    except checkpoints.CheckpointError as error:
-        raise UserError(str(error)) from error
-
-
-def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Path) -> None:
+def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Path) -> None:
     """Load a checkpoint into ``model`` and check that every tensor of both found its partner.
 
-    What the model itself adapts while loading (official names, filters of other kernel sizes) fits.
+    An official classifier is converted, with a report in the log. What the model itself adapts while loading (filters of
+    other kernel sizes) fits.
+
+    Args:
+        model: What to fill.
+        checkpoint: What :func:`mmhyena.checkpoints.read_checkpoint` gave.
+        name: What to call the checkpoint in errors.
 
     Raises:
         UserError: Counting what is missing, unexpected and of another shape, with the first few names of each.
     """
     try:
-        state, _ = checkpoints.unwrap(checkpoint)
+        state, wrapper = unwrap(checkpoint)
+    except CheckpointError as error:
+        raise UserError(f'{name}: {error}') from error
+    official = is_official(state)
+    if official:
+        state = fit_official(state, model, f'official checkpoint {name} ({wrapper})')
+    try:
         result = model.load_state_dict(state, strict=False)
         missing, unexpected, mismatched = result.missing_keys, result.unexpected_keys, []
-    except checkpoints.CheckpointError as error:
-        raise UserError(f'{name}: {error}') from error
     except RuntimeError as error:
         mismatched = [line.split()[3].rstrip(':') for line in str(error).splitlines() if 'size mismatch for' in line]
         if not mismatched:
@@ -53,9 +50,15 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | P
     found = [f'{len(keys)} {what} ({_first(keys)})' for what, keys in problems.items() if keys]
     if found:
         total = len(model.state_dict())
+        remedy = (
+            'it is an official classifier: take the config of its architecture and classes, or start a training from '
+            'it with model.backbone.init_cfg'
+            if official
+            else 'use the config it was trained with'
+        )
         raise UserError(
             f'checkpoint {name} does not fit the model: {total - len(missing) - len(mismatched)} of {total} tensors '
-            f'match, {", ".join(found)}; use the config it was trained with'
+            f'match, {", ".join(found)}; {remedy}'
         )
 
 

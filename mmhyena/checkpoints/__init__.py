@@ -1,6 +1,6 @@
 """Weights from elsewhere: names, layouts and sizes brought to ours, and reports of what did not match."""
 
-from .loading import PretrainedMixin, fit_to_backbone, load_pretrained
+from .loading import PretrainedMixin, fit_official, fit_to_backbone, load_pretrained
 from .official import convert_official, is_official, revert_official
 from .official_nd import convert_official_nd, official_nd_config
 from .reading import CheckpointError, read_checkpoint, unwrap
@@ -14,6 +14,7 @@ __all__ = [
     'compare',
     'convert_official',
     'convert_official_nd',
+    'fit_official',
     'fit_to_backbone',
     'is_official',
     'load_pretrained',

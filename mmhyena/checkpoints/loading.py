@@ -11,14 +11,14 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit, update_init_info
-from torch import Tensor
+from torch import Tensor, nn
 
 from .official import convert_official, is_official
 from .reading import CheckpointError, read_checkpoint, unwrap
 from .report import MatchReport, compare, render
 from .resizing import resize_filters
 
-__all__ = ['PretrainedMixin', 'fit_to_backbone', 'load_pretrained']
+__all__ = ['PretrainedMixin', 'fit_official', 'fit_to_backbone', 'load_pretrained']
 
 _BACKBONE = 'backbone.'
 _OUT_NORM = re.compile(r'norm\d+\.')
@@ -146,6 +146,34 @@ def fit_to_backbone(
     report = compare(own, shapes, resampled, _OUT_NORM.match, lambda name: _OUT_NORM.match(name) or _is_head(name))
     report.left_out += others
     return {name: value for name, value in own.items() if name in shapes}, report
+
+
+def fit_official(state: Mapping[str, Tensor], model: nn.Module, source: str) -> dict[str, Tensor]:
+    """Return the tensors of an official state dict that a whole model takes, under its names, and log the report.
+
+    A classifier with the official head gets all of it; another model gets the backbone.
+
+    Args:
+        state: Official names, see :func:`~.official.is_official`.
+        model: A classifier, detector or segmentor with a ``backbone`` of ours.
+        source: What to call the checkpoint in the log and in errors.
+
+    Raises:
+        CheckpointError: If some names are not known, or the backbone's tensors do not fit.
+    """
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, PretrainedMixin):
+        raise CheckpointError(f'{source} needs a HyenaFormer as backbone, not {type(backbone).__name__}')
+    fitted, report = fit_to_backbone(state, backbone)
+    fitted = {_BACKBONE + name: value for name, value in fitted.items()}
+    head, own = {name: value for name, value in state.items() if _is_head(name)}, model.state_dict()
+    if all(name in own and own[name].shape == value.shape for name, value in head.items()):
+        fitted |= head
+        report.matched += head
+        report.left_out = [name for name in report.left_out if name not in head]
+    _log(f'{source}:\n{render(report.table())}', logging.INFO if report.fits else logging.ERROR)
+    report.require_fit(source, f'the {type(backbone).__name__} of this config')
+    return fitted
 
 
 def _is_head(name: str) -> bool:

@@ -13,6 +13,7 @@ from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import get as read_bytes
 from torch import Tensor
 
+from ..errors import UserError
 from .unpickling import load_weights_only
 
 __all__ = ['WEIGHTS', 'CheckpointError', 'read_checkpoint', 'unwrap']
@@ -22,7 +23,7 @@ _EMA_KEYS = ('state_dict_ema', 'model_ema')
 _MODEL_KEYS = ('state_dict', 'model')
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint that cannot be used. The message is one line that names the culprit and the remedy."""
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..checkpoints import CheckpointError, fit_to_backbone, is_official, render, unwrap
+from ..checkpoints import CheckpointError, fit_official, is_official, unwrap
 from ..registry import HOOKS
 
 __all__ = ['OfficialCheckpointHook']
@@ -41,13 +39,6 @@ class OfficialCheckpointHook(Hook):
         if not is_official(state):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        backbone, report = fit_to_backbone(state, model.backbone)
-        print_log(f'official checkpoint ({wrapper}):\n{render(report.table())}', logger='current', level=logging.INFO)
-        report.require_fit('the official checkpoint', f'the {type(model.backbone).__name__} of this config')
-        head = {name: value for name, value in state.items() if name.startswith('head.')}
-        own = model.state_dict()
-        if any(name not in own or own[name].shape != value.shape for name, value in head.items()):
-            head = {}
+        fitted = fit_official(state, model, f'official checkpoint ({wrapper})')
         checkpoint.clear()
-        checkpoint['state_dict'] = {f'backbone.{name}': value for name, value in backbone.items()} | head
-        checkpoint['meta'] = {}
+        checkpoint.update(state_dict=fitted, meta={})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from .long_conv import LongConv
-from .plain import dense
+from .plain import dense, sequence_conv
 from .token_mixer import TokenMixer
 
 __all__ = ['BidirectionalHyena']
@@ -64,8 +64,8 @@ class BidirectionalHyena(TokenMixer):
 
     def forward(self, x: Tensor, prepared: Tensor | None = None) -> Tensor:
         """Mix ``x`` ``(B, *spatial, C)``, with the kernel of :meth:`prepare` if it was made before."""
-        qkv = dense(self.in_proj, x.flatten(1, -2)).transpose(1, 2)  # (B, 3C, L), channels last in memory
-        x0, x1, v = self.short_conv(qkv).transpose(1, 2).chunk(3, dim=-1)  # (B, L, C)
+        qkv = sequence_conv(self.short_conv, dense(self.in_proj, x.flatten(1, -2)))  # (B, L, 3C)
+        x0, x1, v = qkv.chunk(3, dim=-1)  # (B, L, C)
         gated = self.gate_norm(v * x1).transpose(1, 2)  # (B, C, L)
-        mixed = self.long_conv(gated, prepared).transpose(1, 2).contiguous()  # (B, L, C)
-        return dense(self.out_proj, self.out_norm(mixed * x0)).view_as(x)
+        mixed = self.long_conv(gated, prepared).transpose(1, 2)  # (B, L, C), channels first in memory
+        return dense(self.out_proj, self.out_norm(x0 * mixed)).view_as(x)

@@ -68,5 +68,5 @@ class HyenaPixel(TokenMixer):
         qkv = dense(self.in_proj, x).permute(0, 3, 1, 2)  # (B, 3C, H, W), channels last in memory
         q, k, v = self.short_conv(qkv).permute(0, 2, 3, 1).chunk(3, dim=-1)  # (B, H, W, C)
         gated = self.gate_norm(q * k).permute(0, 3, 1, 2)  # (B, C, H, W)
-        mixed = self.long_conv(gated, prepared).permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+        mixed = self.long_conv(gated, prepared).permute(0, 2, 3, 1)  # (B, H, W, C), channels first in memory
         return dense(self.out_proj, self.out_norm(v * mixed))
