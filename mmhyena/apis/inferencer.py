@@ -1,83 +1,99 @@
-"""Inference on images: files, arrays, PIL images or tensors in, typed results out."""
+"""Inference on images for all three tasks: files, arrays, PIL images or tensors in, typed results out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import mmcv
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
-from PIL import Image
-from torch import Tensor
+from mmengine.registry import MODELS
+from torch import nn
 
+from ..checkpoints import read_checkpoint
 from .config import load_config
 from .errors import UserError
-from .results import Detection
+from .images import ImageLike, list_images, to_bgr
+from .model_index import IndexedModel, find_model
+from .results import Result
+from .task_inferencers import TASK_INFERENCERS, find_dataset_meta
 from .toolkits import use_toolkit
-from .weights import check_weights, read_checkpoint
+from .weights import load_weights
 
-__all__ = ['Inferencer', 'ImageLike', 'find_images']
-
-ImageLike = str | Path | np.ndarray | Tensor | Image.Image
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+__all__ = ['Inferencer']
 
 
 class Inferencer:
-    """Run a trained model on images, on top of the toolkit's own inferencer.
+    """Run a classifier, detector or segmentor on images, on top of the toolkit's own inferencer.
 
     Args:
-        config: Config file the model was trained with.
-        checkpoint: Weights; every tensor has to fit.
+        model: Config file the model was trained with, or its name in the model index.
+        checkpoint: File or URL of weights, as weights only; every tensor has to fit. Official classifiers are
+            converted, with a report in the log. None takes the weights that the model index names.
         device: 'cpu', 'cuda', 'cuda:1', ...; None takes an accelerator if there is one.
 
     Raises:
         UserError: If the config, the checkpoint or the device is not usable.
+
+    Attributes:
+        task: 'detection', 'segmentation' or 'classification'.
+        classes: Class names.
+
+    Examples:
+        >>> inferencer = Inferencer('configs/shapes/upernet_hpx-former-tiny_shapes.py', 'work_dirs/.../iter_1000.pth')
+        >>> (result,) = inferencer('street.jpg')
+        >>> result.class_map.shape, result.shares, inferencer.draw(result)
     """
 
-    def __init__(self, config: str | Path, checkpoint: str | Path, device: str | None = None) -> None:
+    def __init__(self, model: str | Path, checkpoint: str | Path | None = None, device: str | None = None) -> None:
         device = _check_device(device)
+        entry = _resolve(model)
+        checkpoint = _choose_checkpoint(entry, checkpoint)
         weights = read_checkpoint(checkpoint)
-        cfg = load_config(config)
-        self.toolkit = use_toolkit(cfg)
-        if self.toolkit.task != 'detection':
-            raise UserError(f'config {config} is for {self.toolkit.task}: inference is for detectors so far')
-        from mmdet.apis import DetInferencer
+        cfg = load_config(entry.config)
+        self.task = use_toolkit(cfg).task
+        meta = find_dataset_meta(cfg, weights)
+        built = _build_model(cfg)
+        load_weights(built, weights, checkpoint)
+        self._inferencer = TASK_INFERENCERS[self.task](cfg, built.to(device).eval(), meta)
+        self.classes = self._inferencer.classes
 
-        self._inner = DetInferencer(cfg, str(checkpoint), device=device, show_progress=False)
-        check_weights(self._inner.model, weights, checkpoint)
-        self.classes = tuple(self._inner.model.dataset_meta['classes'])
-
-    def __call__(self, images: ImageLike | Sequence[ImageLike], batch_size: int = 1) -> list[Detection]:
+    def __call__(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> list[Result]:
         """Return one result per image, in order.
 
         Args:
             images: One image or several: a file name, an array (H, W, 3) in uint8 BGR as OpenCV and OpenMMLab have
                 it, a tensor (3, H, W) in RGB, uint8 or in [0, 1], or a PIL image.
-            batch_size: Images per forward pass.
+            batch_size: Images per forward pass. Images of unequal size are padded to the largest of their batch, as
+                in the toolkits; that changes what a global operator sees, so results may differ a little from those
+                of one image at a time.
         """
-        single = isinstance(images, (str, Path, np.ndarray, Tensor, Image.Image))
-        return list(self.stream([images] if single else images, batch_size))
+        return list(self.stream(images, batch_size))
 
-    def stream(self, images: Sequence[ImageLike], batch_size: int = 1) -> Iterator[Detection]:
+    def stream(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> Iterator[Result]:
         """Yield the results of ``images`` as they are ready; see :meth:`__call__`."""
-        for start in range(0, len(images), batch_size):
-            chunk = images[start : start + batch_size]
-            arrays = [_to_bgr(image) for image in chunk]
-            samples = self._inner(arrays, batch_size=batch_size, return_datasamples=True)['predictions']
-            for image, array, sample in zip(chunk, arrays, samples):
+        if batch_size < 1:
+            raise UserError(f'the batch size must be at least 1, got {batch_size}')
+        waiting = iter(list_images(images))
+        while chunk := list(islice(waiting, batch_size)):
+            arrays = [to_bgr(image) for image in chunk]
+            for image, array, sample in zip(chunk, arrays, self._inferencer.predict(arrays)):
                 source = str(image) if isinstance(image, (str, Path)) else None
-                yield Detection.from_sample(sample, array, self.classes, source)
+                yield self._inferencer.result(sample, image=array, source=source)
 
-    def draw(self, result: Detection, score_thr: float = 0.3, min_side: int = 480) -> np.ndarray:
-        """Draw a result on its image.
+    def draw(
+        self, result: Result, score_thr: float = 0.3, opacity: float = 0.45, top_k: int = 5, min_side: int = 480
+    ) -> np.ndarray:
+        """Draw a result on its image with the toolkit's visualizer.
 
         Args:
             result: What this object returned.
-            score_thr: Objects with a lower score are left out.
+            score_thr: Detected objects with a lower score are left out.
+            opacity: Of masks and label maps, from 0 to 1.
+            top_k: How many of the most likely classes of a classifier are written.
             min_side: Smaller images are enlarged by a whole factor to at least this many pixels a side, so that
                 lines and letters stay legible.
 
@@ -85,33 +101,35 @@ class Inferencer:
             RGB (H, W, 3), uint8.
         """
         factor = max(1, -(-min_side // min(result.image.shape[:2])))
-        enlarged = result.enlarged(factor)
-        visualizer = self._inner.visualizer
-        visualizer.add_datasample(
-            'image', enlarged.image[..., ::-1], enlarged.to_sample(), draw_gt=False, pred_score_thr=score_thr
+        return self._inferencer.draw(result.enlarged(factor), score_thr=score_thr, opacity=opacity, top_k=top_k)
+
+
+def _resolve(model: str | Path) -> IndexedModel:
+    """Return the config and perhaps the weights that ``model`` stands for."""
+    path = Path(model)
+    return IndexedModel(path.stem, path) if path.suffix == '.py' or path.is_file() else find_model(str(model))
+
+
+def _choose_checkpoint(entry: IndexedModel, checkpoint: str | Path | None) -> str | Path:
+    if checkpoint is not None:
+        return checkpoint
+    if entry.weights is None:
+        raise UserError(f'{entry.name} has no weights in the model index: name a checkpoint')
+    if '://' not in entry.weights and not Path(entry.weights).is_file():
+        raise UserError(
+            f'{entry.weights}, the weights of {entry.name}, do not exist: put the official or the converted checkpoint '
+            'there, or name a checkpoint'
         )
-        return visualizer.get_image()
+    return entry.weights
 
 
-def find_images(source: str | Path) -> list[Path]:
-    """Return the images that a file name, a folder or a glob pattern stands for, sorted.
-
-    Raises:
-        UserError: If there are none.
-    """
-    path = Path(source)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = path.iterdir()
-    else:
-        anchor = Path(path.anchor)
-        pattern = str(path.relative_to(anchor)) if path.anchor else str(path)
-        found = anchor.glob(pattern) if any(c in pattern for c in '*?[') else ()
-    images = sorted(file for file in found if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise UserError(f'no image at {source}: give a file, a folder or a glob of {", ".join(IMAGE_SUFFIXES)}')
-    return images
+def _build_model(cfg: Config) -> nn.Module:
+    if 'model' not in cfg:
+        raise UserError(f'config {cfg.filename} has no model')
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    model = MODELS.build(cfg.model)
+    model.cfg = cfg
+    return model
 
 
 def _check_device(device: str | None) -> str:
@@ -123,30 +141,3 @@ def _check_device(device: str | None) -> str:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"device '{device}' is not usable: {reason}") from error
     return device
-
-
-def _to_bgr(image: ImageLike) -> np.ndarray:
-    """Return an image as BGR (H, W, 3), uint8.
-
-    Raises:
-        UserError: If it cannot be read, or has another shape or type.
-    """
-    if isinstance(image, (str, Path)):
-        array = mmcv.imread(str(image)) if Path(image).is_file() else None
-        if array is None:
-            raise UserError(f'{image} cannot be read as an image')
-        return array
-    if isinstance(image, Image.Image):
-        return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
-    if isinstance(image, Tensor):
-        if image.is_floating_point():
-            image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
-        return _check_array(image.detach().cpu().permute(1, 2, 0).numpy()[..., ::-1])
-    return _check_array(image)
-
-
-def _check_array(array: Any) -> np.ndarray:
-    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        shape = getattr(array, 'shape', type(array).__name__)
-        raise UserError(f'an image must have shape (H, W, 3) and uint8 values, got {shape}')
-    return np.ascontiguousarray(array)

@@ -19,8 +19,8 @@ _SHOWN = 4
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Path) -> None:
     """Load a checkpoint into ``model`` and check that every tensor of both found its partner.
 
-    An official classifier is converted, with a report in the log. What the model itself adapts while loading (filters of
-    other kernel sizes) fits.
+    An official classifier is converted, with a report in the log. What the model itself adapts while loading (filters
+    of other kernel sizes) fits.
 
     Args:
         model: What to fill.

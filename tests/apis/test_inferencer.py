@@ -100,7 +100,12 @@ def test_enlarged_scales_image_boxes_and_masks_alike():
     masks = np.zeros((1, 4, 6), dtype=bool)
     masks[0, 1:3, 2:5] = True
     small = Detection(
-        np.zeros((4, 6, 3), np.uint8), np.float32([[2, 1, 5, 3]]), np.float32([0.9]), np.int64([1]), masks, CLASSES
+        image=np.zeros((4, 6, 3), np.uint8),
+        boxes=np.float32([[2, 1, 5, 3]]),
+        scores=np.float32([0.9]),
+        labels=np.int64([1]),
+        masks=masks,
+        classes=CLASSES,
     )
     large = small.enlarged(3)
     assert large.image.shape == (12, 18, 3)
