@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def find_model(name: str, index: Path | None = None) -> IndexedModel:
     if name.lower() in models:
         return models[name.lower()]
     near = difflib.get_close_matches(name.lower(), models, n=3, cutoff=0.5)
-    near += [alias for alias in models if name and name.lower() in alias and alias not in near]
+    words = re.findall(r'[a-z0-9]+', name.lower())
+    near += [alias for alias in models if words and all(word in alias for word in words) and alias not in near]
     hint = f'did you mean {", ".join(models[alias].name for alias in near[:5])}?' if near else 'see model-index.yml'
     raise UserError(f'{name} is neither a config file nor a name in the model index: {hint}')

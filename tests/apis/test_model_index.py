@@ -50,6 +50,7 @@ def test_weights_are_those_of_the_metafile():
     [
         ('hpx-former-tiny_shape', f'did you mean {NAME}'),
         ('retinanet', 'did you mean retinanet_'),
+        ('b36-upernet', 'did you mean upernet_.*b36'),
         ('zzz', 'see model-index.yml'),
         ('', 'see model-index.yml'),
     ],

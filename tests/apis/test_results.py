@@ -85,8 +85,9 @@ def test_drawing_of_a_detection_changes_only_with_objects(make_inferencer, image
     (result,) = inferencer(image)
     drawn, plain = inferencer.draw(result, score_thr=0.0), inferencer.draw(result, score_thr=1.1)
     assert drawn.shape == plain.shape == (512, 512, 3)
-    np.testing.assert_array_equal(plain, result.enlarged(8).image[..., ::-1])
-    assert (drawn != plain).any()
+    # Some versions of matplotlib draw an image shifted by a pixel.
+    expected = result.enlarged(8).image[..., ::-1].astype(int)
+    assert np.abs(plain - expected).mean() < 5 < np.abs(drawn - expected).mean()
 
 
 def test_drawing_of_a_segmentation_has_the_colours_of_the_classes(make_inferencer, image):
@@ -104,8 +105,7 @@ def test_drawing_of_a_segmentation_has_the_colours_of_the_classes(make_inference
 def test_drawing_of_a_classification_names_the_likeliest(make_inferencer, image):
     inferencer = make_inferencer('classification')
     (result,) = inferencer(image)
-    one, five = inferencer.draw(result, top_k=1), inferencer.draw(result, top_k=5)
-    plain = result.enlarged(8).image[..., ::-1]
-    assert one.shape == five.shape == plain.shape
-    rows = [np.flatnonzero((drawn != plain).any((1, 2))) for drawn in (one, five)]
+    none, one, five = (inferencer.draw(result, top_k=k) for k in (0, 1, 5))
+    assert none.shape == one.shape == five.shape == (512, 512, 3)
+    rows = [np.flatnonzero((drawn != none).any((1, 2))) for drawn in (one, five)]
     assert 0 < rows[0].max() < rows[1].max() < 256  # lines of text from the top
