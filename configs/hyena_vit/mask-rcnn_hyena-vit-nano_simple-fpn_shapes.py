@@ -16,5 +16,5 @@ model = dict(
         hyena=dict(type='HyenaND', direction='alternating'),
         out_type='featmap',
     ),
-    neck=dict(_delete_=True, type='mmhyena.SimpleFeaturePyramid', in_channels=96, out_channels=96, num_outs=4),
+    neck=dict(_delete_=True, type='mmhyena.SimpleFeaturePyramid', in_channels=96, out_channels=64, num_outs=4),
 )

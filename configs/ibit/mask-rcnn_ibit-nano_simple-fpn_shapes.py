@@ -20,5 +20,5 @@ model = dict(
         final_norm=False,
         out_type='featmap',
     ),
-    neck=dict(_delete_=True, type='mmhyena.SimpleFeaturePyramid', in_channels=96, out_channels=96, num_outs=4),
+    neck=dict(_delete_=True, type='mmhyena.SimpleFeaturePyramid', in_channels=96, out_channels=64, num_outs=4),
 )
