@@ -31,7 +31,7 @@ class TensorCache(Generic[Value]):
 
     def __init__(self, capacity: int = 4) -> None:
         self.capacity = capacity
-        self._state: tuple[tuple, list[Tensor], OrderedDict] | None = None
+        self._state: tuple[tuple, list[tuple[Tensor, Tensor]], OrderedDict] | None = None
         self._lock = Lock()
 
     def clear(self) -> None:
@@ -49,8 +49,8 @@ class TensorCache(Generic[Value]):
         sources = list(sources)
         state = self._state
         if state is None or not self._is_current(state, sources):
-            copies = [source.detach().clone() for source in sources if source.device.type == 'cpu']
-            state = (self._version(sources), copies, OrderedDict())
+            bits = [_bits(source) for source in sources if source.device.type == 'cpu']
+            state = (self._version(sources), [(live, live.clone()) for live in bits], OrderedDict())
             self._state = state
         values = state[2]
         with self._lock:
@@ -71,10 +71,15 @@ class TensorCache(Generic[Value]):
         return tuple((s.data_ptr(), s.device, s.dtype, 0 if s.is_inference() else s._version) for s in sources)
 
     def _is_current(self, state: tuple, sources: list[Tensor]) -> bool:
-        if state[0] != self._version(sources):
-            return False
-        on_cpu = [source for source in sources if source.device.type == 'cpu']
-        return all(torch.equal(source, copy) for source, copy in zip(on_cpu, state[1]))
+        return state[0] == self._version(sources) and all(torch.equal(live, copy) for live, copy in state[1])
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """Return the memory of ``tensor`` as integers, which compare in half the time, NaN included."""
+    flat = tensor.detach().view(-1) if tensor.is_contiguous() else tensor.detach()
+    if flat.dim() == 1 and flat.numel() * flat.element_size() % 8 == 0 and flat.storage_offset() == 0:
+        return flat.view(torch.int64)
+    return flat
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
