@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..checkpoints import PretrainedMixin
 from ..layers.vit import PatchEmbed, ViTBlock, resample_grid, sincos_grid
 from ..registry import MODELS
 
@@ -65,7 +65,7 @@ def mixer_schedule(schedule: str | Sequence[str | dict], num_layers: int) -> lis
 
 
 @MODELS.register_module()
-class HyenaViT(BaseModule):
+class HyenaViT(PretrainedMixin):
     """Plain vision transformer whose blocks mix by Hyena N-D, attention or any mixer, on images of any size.
 
     Hyena N-D in ViT and DeiT (arXiv 2309.13600, section 4.1): patches, learned positions and the shell of DeiT, no
@@ -165,7 +165,6 @@ class HyenaViT(BaseModule):
         self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if settings['final_norm'] else nn.Identity()
         self._check_class_token()
         self._init_own_weights()
-        self._register_load_state_dict_pre_hook(self._resample_positions)
         self._freeze_stages()
 
     def _resolve_arch(self, arch: str | dict) -> dict:
@@ -259,11 +258,16 @@ class HyenaViT(BaseModule):
                 if linear.bias is not None:
                     nn.init.zeros_(linear.bias)
 
-    def _resample_positions(self, state_dict: dict, prefix: str, *args) -> None:
-        """Fit the positions of a checkpoint made for another image size."""
-        table = state_dict.get(f'{prefix}pos_embed')
+    def resize_weights(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Bring long filters and learned positions made for another image size to this backbone's."""
+        result, notes = super().resize_weights(state)
+        table = state.get('pos_embed')
         if table is not None and self.pos_embed is not None and table.dim() == 4:
-            state_dict[f'{prefix}pos_embed'] = resample_grid(table, self.patch_resolution).to(table.dtype)
+            old, new = tuple(table.shape[1:3]), self.patch_resolution
+            if old != new:
+                result['pos_embed'] = resample_grid(table, new).to(table.dtype)
+                notes['pos_embed'] = f'{old[0]}x{old[1]} to {new[0]}x{new[1]} positions'
+        return result, notes
 
     def _positions(self, spatial: Sequence[int], like: Tensor) -> Tensor | float:
         if self.position == 'learned':

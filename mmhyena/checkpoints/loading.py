@@ -55,7 +55,7 @@ class PretrainedMixin(BaseModule):
         resized, notes = self.resize_weights(own)
         state_dict.update({prefix + name: value for name, value in resized.items() if value is not own[name]})
         if notes:
-            _log(f'{len(notes)} tensors of long filters resampled: {", ".join(sorted(set(notes.values())))}')
+            _log(f'{len(notes)} tensors resampled: {", ".join(sorted(set(notes.values())))}')
         if prefix and not own:
             _log(
                 f'the checkpoint has no weight under {prefix!r}: the backbone keeps its own. An official checkpoint is '

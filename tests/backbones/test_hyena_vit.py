@@ -4,10 +4,13 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from mmhyena.backbones.hyena_vit import HyenaViT, mixer_schedule
+from mmhyena.checkpoints import CheckpointError
 from mmhyena.layers import Attention, HyenaND, LearnedMaskAttention, SimpleFeaturePyramid
 from mmhyena.layers.nd_directions import AlternatingDirection
+from mmhyena.layers.vit import resample_grid
 
 ARCH = dict(embed_dims=16, num_layers=4, num_heads=2)
 IMAGENET_CLASSES = 1000
@@ -153,6 +156,28 @@ def test_positions_of_a_checkpoint_are_resampled(tmp_path):
     constant = {'pos_embed': torch.full_like(position, 0.5)}
     large_model.load_state_dict(constant, strict=False)
     torch.testing.assert_close(large_model.pos_embed.detach(), torch.full((1, 8, 6, 16), 0.5))
+
+
+def test_pretrained_at_another_image_size(tmp_path):
+    source = small(hyena=dict(type='HyenaND', filter_width=8))
+    nn.init.normal_(source.pos_embed)
+    torch.save({f'backbone.{name}': value for name, value in source.state_dict().items()}, tmp_path / 'weights.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))
+    larger = small(img_size=64, out_type='featmap', init_cfg=init_cfg)
+    larger.init_weights()
+    torch.testing.assert_close(larger.pos_embed, resample_grid(source.pos_embed, (8, 8)))
+    # On maps of its own size the resized model is the small one with its filters stretched at run time.
+    stretched = small(hyena=dict(type='HyenaND', filter_width=8, filter_resize=True), out_type='featmap')
+    stretched.load_state_dict(source.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(larger.eval()(image)[0], stretched.eval()(image)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_pretrained_of_another_model_is_refused(tmp_path):
+    torch.save(small(with_cls_token=True, token_mixers='attention').state_dict(), tmp_path / 'weights.pth')
+    model = small(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth')))
+    with pytest.raises(CheckpointError, match='HyenaViT'):
+        model.init_weights()
 
 
 @pytest.mark.parametrize('position', ['learned', 'sincos', 'none'])

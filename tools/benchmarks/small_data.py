@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from small_data_runs import DATASETS, MODEL_CONFIGS, Recipe, Run, train
 
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 SIZES = {'digits': (50, 100, 200, 400), 'shapes': (100, 200, 400)}
 SELECTION_SEEDS = (1000, 1001)  # never among the reported ones
 RESULTS = ('params', 'steps', 'train_accuracy', 'fitted', 'val_accuracy', 'test_accuracy', 'seconds')

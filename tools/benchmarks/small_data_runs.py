@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmhyena.datasets.shapes import CLASSES, render_single
 from mmhyena.registry import MODELS
 
-# Every model sees an 8 x 8 map: digits pixel by pixel, Shapes in patches of 4 x 4.
+# Transformers see 16 patches of a digit and 36 of a Shapes image.
 DATASETS = {
     'digits': dict(classes=10, channels=1, img_size=8, patch_size=2),
     'shapes': dict(classes=len(CLASSES), channels=3, img_size=36, patch_size=6),
