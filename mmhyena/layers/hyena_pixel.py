@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from .long_conv import LongConv
-from .plain import dense
+from .plain import dense, depthwise
 from .token_mixer import TokenMixer
 
 __all__ = ['HyenaPixel']
@@ -66,7 +66,7 @@ class HyenaPixel(TokenMixer):
     def forward(self, x: Tensor, prepared: Tensor | None = None) -> Tensor:
         """Mix ``x`` ``(B, H, W, C)``, with the kernel of :meth:`prepare` if it was made before."""
         qkv = dense(self.in_proj, x).permute(0, 3, 1, 2)  # (B, 3C, H, W), channels last in memory
-        q, k, v = self.short_conv(qkv).permute(0, 2, 3, 1).chunk(3, dim=-1)  # (B, H, W, C)
+        q, k, v = depthwise(self.short_conv, qkv).permute(0, 2, 3, 1).chunk(3, dim=-1)  # (B, H, W, C)
         gated = self.gate_norm(q * k).permute(0, 3, 1, 2)  # (B, C, H, W)
         mixed = self.long_conv(gated, prepared).permute(0, 2, 3, 1)  # (B, H, W, C), channels first in memory
         return dense(self.out_proj, self.out_norm(v * mixed))

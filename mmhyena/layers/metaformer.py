@@ -130,7 +130,8 @@ class Downsample(nn.Module):
         super().__init__()
         self.norm_first = norm_first
         self.norm = nn.LayerNorm(in_channels if norm_first else out_channels, eps=1e-6, bias=False)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+        self.conv = conv.to(memory_format=torch.channels_last)  # as the maps are, or every forward would copy it
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, H, W, C_in)`` to ``(B, H', W', C_out)``."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from .activation import StarReLU
-from .plain import dense
+from .plain import dense, depthwise
 from .token_mixer import TokenMixer
 
 __all__ = ['SepConv']
@@ -35,4 +35,4 @@ class SepConv(TokenMixer):
     def forward(self, x: Tensor, prepared: Any = None) -> Tensor:
         """Mix ``x`` ``(B, H, W, C)``."""
         x = self.act(dense(self.in_proj, x)).permute(0, 3, 1, 2)  # (B, 2C, H, W), channels last in memory
-        return dense(self.out_proj, self.conv(x).permute(0, 2, 3, 1))  # (B, H, W, C)
+        return dense(self.out_proj, depthwise(self.conv, x).permute(0, 2, 3, 1))  # (B, H, W, C)

@@ -1,6 +1,7 @@
 """Tensor math: the long convolution, its definition and its fast forms. Needs torch alone."""
 
 from .backends import BACKENDS, current_backend, use_backend
+from .depthwise import depthwise_conv, naive_depthwise_conv
 from .fused import gated_long_conv
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
 from .mlp import linear, norm_mlp_residual, star_relu, star_relu_mlp
@@ -13,11 +14,13 @@ __all__ = [
     'autocast_dtype',
     'records_nothing',
     'current_backend',
+    'depthwise_conv',
     'gated_long_conv',
     'is_compiling',
     'is_exporting',
     'linear',
     'long_conv',
+    'naive_depthwise_conv',
     'naive_long_conv',
     'norm_mlp_residual',
     'prepare_kernel',
