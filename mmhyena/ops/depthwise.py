@@ -89,9 +89,12 @@ def _weight_grad(x: Tensor, grad: Tensor, padding: tuple[int, int]) -> Tensor:
     above, beside = padding
     total = x.new_zeros(1, channels, 2 * above + 1, 2 * beside + 1)
     rows = max(1, BAND // (channels * width))
-    for image, gradient in zip(F.pad(x, (0, 0, above, above)).split(1), grad):
+    for image, gradient in zip(x.split(1), grad):
         for top in range(0, height, rows):
             kernel = gradient[:, top : top + rows].unsqueeze(1)  # (C, 1, rows, W)
-            band = image[:, :, top : top + kernel.shape[2] + 2 * above]
+            first, last = top - above, top + kernel.shape[2] + above
+            band = image[:, :, max(first, 0) : last]
+            if first < 0 or last > height:
+                band = F.pad(band, (0, 0, max(-first, 0), max(last - height, 0)))
             total += F.conv2d(band, kernel, padding=(0, beside), groups=channels)
     return total.transpose(0, 1)  # (C, 1, kh, kw)
