@@ -87,7 +87,7 @@ def finished(modules, tmp_path, monkeypatch):
     results = cli.Results(tmp_path, settings)
     comparison = cli.Comparison(results, {'digits': (20, 50)}, list(ACCURACY), seeds=2)
     for run in comparison.selection():
-        results.add(run, row(run, val=run.lr))
+        results.add(run, row(run, val=run.lr if run.train_size == 20 else -run.lr))
     for run in comparison.report():
         results.add(run, row(run, test=ACCURACY[run.model] + run.seed + run.train_size))
     monkeypatch.setattr(cli, 'train', lambda *args: pytest.fail('a finished run was trained again'))
@@ -113,8 +113,8 @@ def test_report_of_finished_runs(modules, finished, tmp_path, capsys):
     with (tmp_path / 'summary.csv').open(newline='') as file:
         points = list(csv.DictReader(file))
     assert [(p['model'], p['train_size'], p['mean'], p['std'], p['lr']) for p in points[:2]] == [
-        ('attention', '20', '70.5', '0.71', '0.01'),
-        ('attention', '50', '100.5', '0.71', '0.01'),
+        ('attention', '20', '70.5', '0.71', '0.03'),
+        ('attention', '50', '100.5', '0.71', '0.001'),
     ]
     assert (tmp_path / 'small_data.png').stat().st_size > 10_000
 

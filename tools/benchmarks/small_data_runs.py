@@ -75,7 +75,7 @@ class Recipe:
     warmup: int = 20
     check_every: int = 20
     fit: float = 99.0
-    cap: int = 600
+    cap: int = 1500
     cooldown: int = 60
 
 
