@@ -24,14 +24,23 @@ __all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
 CHUNK = 2**18
 
 
-def _pad(x: Tensor, length: int, lead: int = 0) -> Tensor:
-    """Place the last axis of ``x`` behind ``lead`` zeros on a contiguous axis of ``length``."""
-    padded = x.new_zeros(*x.shape[:-1], length)
-    padded[..., lead : lead + x.shape[-1]] = x
-    return padded
+class _Padding:
+    """Moves data between zeros, in memory that chunk after chunk uses again."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple, Tensor] = {}
+
+    def __call__(self, x: Tensor, length: int, lead: int) -> Tensor:
+        """Place the last axis of ``x`` behind ``lead`` zeros on a contiguous axis of ``length``."""
+        key = (x.shape, x.dtype, length, lead)
+        if key not in self._buffers:
+            self._buffers[key] = x.new_zeros(*x.shape[:-1], length)
+        padded = self._buffers[key]
+        padded[..., lead : lead + x.shape[-1]] = x
+        return padded
 
 
-def _transform(x: Tensor, lengths: Sequence[int], leads: Sequence[int] | None = None) -> Tensor:
+def _transform(x: Tensor, lengths: Sequence[int], pad: _Padding, leads: Sequence[int] | None = None) -> Tensor:
     """Transform the last axes of a real ``x``, each padded to its length, after ``lead`` zeros.
 
     Returns:
@@ -39,9 +48,9 @@ def _transform(x: Tensor, lengths: Sequence[int], leads: Sequence[int] | None = 
     """
     axes = len(lengths)
     leads = leads or [0] * axes
-    x = torch.fft.rfft(_pad(x, lengths[-1], leads[-1]))
+    x = torch.fft.rfft(pad(x, lengths[-1], leads[-1]))
     for axis in reversed(range(axes - 1)):
-        x = torch.fft.fft(_pad(x.movedim(axis - axes, -1), lengths[axis], leads[axis]))
+        x = torch.fft.fft(pad(x.movedim(axis - axes, -1), lengths[axis], leads[axis]))
     return x
 
 
@@ -87,7 +96,7 @@ def kernel_spectrum(k: Tensor, lengths: Sequence[int]) -> Tensor:
     Returns:
         Complex tensor ``(C, lengths[-1] // 2 + 1, lengths[-2], ..., lengths[0])``: the axes in reverse.
     """
-    return _transform(k / prod(lengths), lengths)
+    return _transform(k / prod(lengths), lengths, _Padding())
 
 
 def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
@@ -95,8 +104,9 @@ def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left
     y = _empty_map(u)
     if u.numel() == 0:  # MKL refuses an empty batch
         return y
+    pad = _Padding()
     for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        product = _transform(u[:, part], lengths).mul_(spectrum[part])
+        product = _transform(u[:, part], lengths, pad).mul_(spectrum[part])
         y[:, part] = _invert(product, lengths, left, u.shape[2:])
     return y
 
@@ -106,8 +116,9 @@ def _forward(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
     y = _empty_map(u)
     if u.numel() == 0:
         return y
+    pad, scale = _Padding(), 1 / prod(lengths)
     for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        product = _transform(u[:, part], lengths).mul_(kernel_spectrum(k[part], lengths))
+        product = _transform(u[:, part], lengths, pad).mul_(_transform(k[part] * scale, lengths, pad))
         y[:, part] = _invert(product, lengths, left, u.shape[2:])
     return y
 
@@ -121,12 +132,12 @@ def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[
     grad_u, grad_k = _empty_map(u), k.new_zeros(k.shape)
     if u.numel() == 0:
         return grad_u, grad_k
-    origin, scale = [0] * len(lengths), 1 / prod(lengths)
+    pad, origin, scale = _Padding(), [0] * len(lengths), 1 / prod(lengths)
     for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        spectrum = _transform(grad[:, part], lengths, left)  # (B, c, *lengths reversed, the first one halved)
-        cross = (spectrum * _transform(u[:, part], lengths).conj()).sum(0)
+        spectrum = _transform(grad[:, part], lengths, pad, left)  # (B, c, *lengths reversed, the first one halved)
+        cross = (spectrum * _transform(u[:, part], lengths, pad).conj()).sum(0)
         grad_k[part] = _invert(cross, lengths, origin, k.shape[1:]).mul_(scale)
-        product = spectrum.mul_(_transform(k[part] * scale, lengths).conj())
+        product = spectrum.mul_(_transform(k[part] * scale, lengths, pad).conj())
         grad_u[:, part] = _invert(product, lengths, origin, u.shape[2:])
     return grad_u, grad_k
 
