@@ -11,4 +11,6 @@ run() {
 run train_224 backbone hpx_former_s18 --size 224 --batch 128 --mode train
 run train_224_convformer backbone hpx_former_s18 --size 224 --batch 128 --mode train --against convformer
 run train_224_convformer_compiled backbone hpx_former_s18 --size 224 --batch 128 --mode train --against convformer --compile
-run train_detection backbone hpx_former_s18 --size 800x1333 --batch 2 --mode train
+detector=configs/hyenapixel/detection/mask-rcnn_hpx-former-s18_fpn_1x_coco.py
+run train_detection model $detector --size 800x1333 --batch 2 --mode train
+run memory_detection model $detector --size 800x1333 --batch 2 --mode memory

@@ -20,6 +20,7 @@ __all__ = [
     'Timing',
     'check_agreement',
     'machine_facts',
+    'peak_bytes',
     'relative_error',
     'saved_bytes',
     'time_pairs',
@@ -144,6 +145,17 @@ def saved_bytes(function: Callable[[], object], but: Iterable[Tensor] = ()) -> i
         result = function()
     del result
     return sum(sizes.values())
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """Return the most bytes that ``function()`` has allocated at a time on the current CUDA device."""
+    function()  # lazily made buffers are there from now on
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    function()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def machine_facts(device: str = 'cpu') -> dict[str, str]:

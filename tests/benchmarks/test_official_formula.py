@@ -80,6 +80,15 @@ def test_tool_refuses_a_speed_of_unequal_outputs(tool, monkeypatch, capsys, tmp_
     assert 'ratio' not in captured.out and not out.exists()
 
 
+@pytest.mark.parametrize('config', ['mask-rcnn_hpx-former-tiny_fpn', 'upernet_hpx-former-tiny', 'hpx-former-tiny'])
+def test_tool_compares_whole_training_steps(tool, config, tmp_path):
+    out = tmp_path / 'run.csv'
+    command = ['model', str(ROOT / f'configs/shapes/{config}_shapes.py'), '--size', '96', '--batch', '2']
+    assert tool.main([*command, '--mode', 'train', '--rounds', '1', '--out', str(out)]) == 0
+    (row,) = csv.DictReader(out.open())
+    assert row['mode'] == 'train' and 0 < float(row['error']) < 1e-3
+
+
 @pytest.mark.parametrize(
     'args,message',
     [

@@ -6,7 +6,7 @@ training) are compared with the official formula first; if they disagree no spee
     python tools/analysis_tools/benchmark.py op 64x56x56 --kernel 111
     python tools/analysis_tools/benchmark.py backbone hpx_former_s18 --size 512 --mode train --batch 2
     python tools/analysis_tools/benchmark.py backbone hpx_former_s18 --size 224 512 800x1344 --against convformer
-    python tools/analysis_tools/benchmark.py model configs/shapes/hpx-former-tiny_shapes.py --mode memory
+    python tools/analysis_tools/benchmark.py model configs/shapes/upernet_hpx-former-tiny_shapes.py --mode train
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
-from mmhyena.apis.benchmark import check_agreement, machine_facts, saved_bytes, time_pairs, write_csv
+from mmhyena.apis.benchmark import check_agreement, machine_facts, peak_bytes, saved_bytes, time_pairs, write_csv
 from mmhyena.apis.cli import run_cli
 from mmhyena.apis.config import load_config
 from mmhyena.apis.errors import UserError
+from mmhyena.apis.loss_step import LossStep
 from mmhyena.backbones import HyenaFormer
 from mmhyena.layers import LongConv
 from mmhyena.registry import MODELS
@@ -49,7 +50,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description='Speed and memory against the official formula and other networks.')
     parser.add_argument('what', choices=['op', 'backbone', 'model'])
-    parser.add_argument('target', nargs='+', help='op: maps like 64x56x56; backbone: an arch; model: a config file')
+    parser.add_argument(
+        'target',
+        nargs='+',
+        help='op: maps like 64x56x56; backbone: an arch; model: a config file, whose features (backbone and neck) are evaluated and whose losses are trained',
+    )
     parser.add_argument('--mode', choices=['eval', 'train', 'memory'], default='eval')
     parser.add_argument(
         '--against',
@@ -67,7 +72,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument('--compile', action='store_true', help='torch.compile both sides')
-    parser.add_argument('--tolerance', type=float, help='largest relative error (default: 1e-4, with --amp 5e-2)')
+    parser.add_argument(
+        '--tolerance',
+        type=float,
+        help='largest relative error (default: 1e-4; gradients of a model 1e-3, with --amp 5e-2)',
+    )
     parser.add_argument('--out', metavar='CSV', help='write the rows with machine, versions and command')
     args = parser.parse_args(argv)
     args.argv = list(sys.argv[1:] if argv is None else argv)
@@ -117,10 +126,11 @@ def network_cases(args: argparse.Namespace) -> Iterator[Case]:
                 raise UserError(f'arch {target!r} is unknown; choose one of {", ".join(HyenaFormer.arch_settings)}')
             model = HyenaFormer(arch=target)
         else:
-            model = _features(load_config(target), target)
+            cfg = load_config(target)
+            model = _features(cfg, target) if args.mode == 'eval' else LossStep(cfg)
         for size in args.size:
             x = torch.randn(args.batch, 3, *parse_size(size))
-            yield Case(f'{target} {size}', model, _official(model), _yardstick(args.against), x)
+            yield Case(f'{Path(target).stem} {size}', model, _official(model), _yardstick(args), x)
 
 
 def _official(model: nn.Module) -> nn.Module:
@@ -137,11 +147,13 @@ def _features(cfg: dict, name: str) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def _yardstick(against: str) -> nn.Module | None:
+def _yardstick(args: argparse.Namespace) -> nn.Module | None:
+    against = args.against
     if against == 'official':
         return None
     if against.endswith('.py'):
-        return _features(load_config(against), against)
+        whole = args.what == 'model' and args.mode != 'eval'
+        return LossStep(load_config(against)) if whole else _features(load_config(against), against)
     if against != 'convformer':
         raise UserError(f'--against {against} is not official, convformer or a config file (*.py)')
     try:
@@ -159,7 +171,7 @@ def run_case(case: Case, args: argparse.Namespace) -> dict:
     for module in modules:
         module.to(args.device).train(args.mode != 'eval')
     x = case.x.to(args.device)
-    tolerance = args.tolerance or (5e-2 if args.amp else 1e-4)
+    tolerance = args.tolerance or _tolerance(args)
     error = _agreement(case, x, args, tolerance)
     other = case.official if case.other is None else case.other
     clock = 'cuda' if x.is_cuda else args.clock
@@ -167,7 +179,7 @@ def run_case(case: Case, args: argparse.Namespace) -> dict:
         case=case.name, mode=args.mode, batch=args.batch, against=args.against, clock=clock, error=f'{error:.1e}'
     )
     if args.mode == 'memory':
-        ours, theirs = (saved_bytes(lambda m=m: _call(m, x, args)) / 2**20 for m in (case.ours, other))
+        ours, theirs = (_memory(m, x, args) / 2**20 for m in (case.ours, other))
         return dict(row, ours_mib=f'{ours:.0f}', other_mib=f'{theirs:.0f}', ratio=f'{theirs / ours:.2f}')
     steps = [_step(torch.compile(m) if args.compile else m, x, args) for m in (case.ours, other)]
     timing = time_pairs(*steps, rounds=args.rounds, clock=clock)
@@ -178,6 +190,20 @@ def run_case(case: Case, args: argparse.Namespace) -> dict:
         ratio=f'{timing.ratio:.2f}',
         quartiles=f'{timing.low:.2f}-{timing.high:.2f}',
     )
+
+
+def _tolerance(args: argparse.Namespace) -> float:
+    if args.amp:
+        return 5e-2
+    # Batch norms over a few pixels and samplers among thousands of boxes magnify rounding in whole models.
+    return 1e-3 if args.what == 'model' and args.mode != 'eval' else 1e-4
+
+
+def _memory(module: nn.Module, x: Tensor, args: argparse.Namespace) -> int:
+    """Return the bytes saved for the backward; on a GPU the peak of a whole step, above what was there before."""
+    if x.is_cuda:
+        return peak_bytes(_step(module, x, args))
+    return saved_bytes(lambda: _call(module, x, args))
 
 
 def _call(module: nn.Module, x: Tensor, args: argparse.Namespace) -> tuple[Tensor, ...]:
