@@ -53,7 +53,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'target',
         nargs='+',
-        help='op: maps like 64x56x56; backbone: an arch; model: a config file, whose features (backbone and neck) are evaluated and whose losses are trained',
+        help='op: maps like 64x56x56; backbone: an arch; model: a config file, evaluated up to its neck, trained whole',
     )
     parser.add_argument('--mode', choices=['eval', 'train', 'memory'], default='eval')
     parser.add_argument(
