@@ -133,6 +133,7 @@ find_uv() {
         "$PY" -m pip install --retries 1 --timeout 20 -q -r "$ROOT/requirements/uv.txt" >"$LOG" 2>&1 || true
     fi
     if [ ! -x "$UV" ]; then UV="$(command -v uv || true)"; fi
+    if [ -z "$UV" ] && [ ! -s "$LOG" ]; then die "$VENV has neither pip nor uv: delete it, it will be made anew"; fi
     [ -n "$UV" ] || install_failed
     local index
     index="$("$PY" -m pip config get global.index-url 2>/dev/null || true)"
