@@ -20,7 +20,8 @@ from .geometry import fast_fft_length
 
 __all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
 
-# Elements of the padded map that a core works on at a time: about a level-2 cache (docs/performance.md).
+# Elements of the padded map that are worked on at a time, for each two cores: what their level-2 caches hold, and little
+# enough for the allocator to keep the memory (docs/performance.md).
 CHUNK = 2**18
 
 
@@ -70,7 +71,8 @@ def _fft_lengths(spatial: Sequence[int], kernel: Sequence[int], left: Sequence[i
 def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
     step = channels
     if device.type == 'cpu':
-        step = max(1, CHUNK * torch.get_num_threads() // (batch * prod(lengths)))
+        pairs = max(1, torch.get_num_threads() // 2)
+        step = max(1, CHUNK * pairs // (batch * prod(lengths)))
     for start in range(0, channels, step):
         yield slice(start, start + step)
 
