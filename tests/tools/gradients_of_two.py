@@ -60,7 +60,7 @@ def check_backbone(rank: int, arch: str) -> None:
 def check_model(rank: int, config: str, words: list[str]) -> None:
     from mmengine.model import MMDistributedDataParallel
     from mmengine.registry import MODELS
-    from mmengine.runner import Runner
+    from mmengine.runner import Runner, set_random_seed
 
     from mmhyena.apis.config import adapt_to_device, load_config, parse_overrides
     from mmhyena.apis.toolkits import use_toolkit
@@ -75,7 +75,7 @@ def check_model(rank: int, config: str, words: list[str]) -> None:
     model.init_weights()
     # Both processes draw the same batches, before they are a group that would share them out.
     batches = iter(Runner.build_dataloader(cfg.train_dataloader, seed=0))
-    torch.manual_seed(0)
+    set_random_seed(0)  # augmentation draws from numpy as well
     halves = [next(batches) for _ in range(2)]
 
     def step(model: nn.Module, half: int) -> dict[str, torch.Tensor]:
