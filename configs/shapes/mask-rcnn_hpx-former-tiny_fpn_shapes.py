@@ -1,8 +1,8 @@
 """Mask R-CNN with a tiny HyenaPixel backbone on Shapes, trained from scratch on a CPU in minutes.
 
 Reproduces nothing published: it is the example that the quick start trains.
-Expected: bbox mAP 0.58 to 0.60, segm mAP 0.51 to 0.54 on the 150 held-out images (two runs, measured here: 1200 images of
-160 x 160, seed 0, two gloo processes with 4 images each, 9 minutes of training on two CPU cores).
+Expected: bbox mAP 0.58 to 0.60, segm mAP 0.51 to 0.54 on the 150 held-out images (two runs, measured here: 1200
+images of 160 x 160, seed 0, two gloo processes of 4 images, 9 minutes of training on two CPU cores).
 Command: python tools/train.py configs/shapes/mask-rcnn_hpx-former-tiny_fpn_shapes.py
 """
 

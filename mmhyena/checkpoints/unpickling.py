@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import pickle
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ def load_weights_only(file: str | Path | io.BytesIO) -> Any:
 
 
 def _allowed() -> list[Any]:
-    """Return timm's arguments and the classes inside MMEngine's ``message_hub``."""
+    """Return timm's arguments and the classes inside MMEngine's ``message_hub`` and ``param_schedulers``."""
     arrays = [np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0], np.ndarray, np.dtype]
     dtypes = {type(np.dtype(name)) for name in ('float64', 'float32', 'int64', 'int32', 'bool')}
-    return [argparse.Namespace, HistoryBuffer, *arrays, *dtypes]
+    return [argparse.Namespace, Counter, HistoryBuffer, *arrays, *dtypes]
 
 
 def _history_method(owner: Any, name: str) -> Any:

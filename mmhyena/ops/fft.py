@@ -20,8 +20,8 @@ from .geometry import fast_fft_length
 
 __all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
 
-# Elements of the padded map that are worked on at a time, for each two cores: what their level-2 caches hold, and little
-# enough for the allocator to keep the memory (docs/performance.md).
+# Elements of the padded map that are worked on at a time, for each two cores: what their level-2 caches hold, and
+# little enough for the allocator to keep the memory (docs/performance.md).
 CHUNK = 2**18
 
 

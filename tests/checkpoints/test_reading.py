@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,13 @@ def test_no_code_runs(tmp_path: Path):
     assert (tmp_path / 'trace').exists(), 'the payload would have worked'
 
 
-def test_arguments_of_timm_and_history_of_mmengine_are_read(tmp_path: Path):
+def test_arguments_of_timm_and_records_of_mmengine_are_read(tmp_path: Path):
     hub = MessageHub('reading')
     hub.update_scalar('loss', 0.5)
-    source = save(
-        tmp_path, {'state_dict': STATE, 'args': argparse.Namespace(model='x', lr=0.1), 'message_hub': hub.state_dict()}
-    )
-    assert read_checkpoint(source)['args'].lr == 0.1
+    beside = {'message_hub': hub.state_dict(), 'param_schedulers': [{'milestones': Counter([8, 11])}]}
+    source = save(tmp_path, {'state_dict': STATE, 'args': argparse.Namespace(model='x', lr=0.1), **beside})
+    found = read_checkpoint(source)
+    assert found['args'].lr == 0.1 and found['param_schedulers'][0]['milestones'] == {8: 1, 11: 1}
 
 
 @pytest.mark.skipif(
