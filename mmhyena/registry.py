@@ -67,7 +67,7 @@ def _registry(parent: Registry, locations: Sequence[str] = (), toolkit_locations
 MODELS = _registry(root.MODELS, ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.engine'], ['mmhyena.heads'])
 DATASETS = _registry(root.DATASETS, toolkit_locations=['mmhyena.datasets.classification', 'mmhyena.datasets.volumes'])
 TRANSFORMS = _registry(root.TRANSFORMS, toolkit_locations=['mmhyena.datasets'])
-METRICS = _registry(root.METRICS, toolkit_locations=['mmhyena.datasets'])
+METRICS = _registry(root.METRICS, ['mmhyena.engine'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])
 OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = _registry(root.OPTIM_WRAPPER_CONSTRUCTORS, ['mmhyena.engine'])
