@@ -8,6 +8,7 @@ train_dataloader = dict(batch_size=32, dataset=dict(type=dataset_type, data_root
 val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, split='test'))
 val_evaluator = [
+    dict(type='mmhyena.AttributeAccuracy'),
     dict(type='AveragePrecision'),
     dict(type='MultiLabelMetric', average='macro', items=('precision', 'recall', 'f1-score')),
 ]
