@@ -7,8 +7,8 @@ layout: channels are the free, contiguous index throughout. Everything is differ
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
 from math import prod
 
 import torch
@@ -25,7 +25,18 @@ def dft_length(axis: AxisGeometry, size: int) -> int:
     return size + max(axis.left, axis.right)
 
 
-@lru_cache(maxsize=256)
+def _kept(function: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Keep the results of ``function``, but for those made while a graph is recorded, which may be stand-ins."""
+    kept = lru_cache(maxsize=256)(function)
+
+    @wraps(function)
+    def matrices(*args: int) -> tuple[Tensor, Tensor]:
+        return (function if is_compiling() or is_exporting() else kept)(*args)
+
+    return matrices
+
+
+@_kept
 def _half_matrices(size: int, length: int, first: int) -> tuple[Tensor, Tensor]:
     """Real transform of samples at ``first .. first + size`` to frequencies ``0 .. length // 2``, and its inverse.
 
@@ -41,7 +52,7 @@ def _half_matrices(size: int, length: int, first: int) -> tuple[Tensor, Tensor]:
     return forward.flatten(0, 1), (forward * weight).flatten(0, 1).t().contiguous()
 
 
-@lru_cache(maxsize=256)
+@_kept
 def _full_matrices(size: int, length: int, first: int) -> tuple[Tensor, Tensor]:
     """Complex transform as a real matrix on stacked parts, ``(2 * length, 2 * size)``, and its inverse."""
     angle = _angles(length, size, length, first)
@@ -51,7 +62,8 @@ def _full_matrices(size: int, length: int, first: int) -> tuple[Tensor, Tensor]:
 
 
 def _angles(frequencies: int, size: int, length: int, first: int) -> Tensor:
-    product = torch.arange(frequencies)[:, None] * torch.arange(first, first + size)
+    pixels = torch.arange(first, first + size, device='cpu')
+    product = torch.arange(frequencies, device='cpu')[:, None] * pixels
     return product.remainder(length).double() * (2 * math.pi / length)
 
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.utils import digit_version
 
 from mmhyena.backbones import HyenaFormer
-from mmhyena.ops import use_backend
+from mmhyena.ops import long_conv, naive_long_conv, use_backend
 
 pytestmark = pytest.mark.skipif(
     digit_version(torch.__version__) < digit_version('2.4'), reason='operators of our own in a graph need torch 2.4'
@@ -48,3 +48,18 @@ def test_exports_without_fft(arch):
     assert not [name for name in names if 'fft' in name or 'mmhyena' in name or 'complex' in name]
     for a, b in zip(got, want):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_exports_one_after_another_leave_nothing_behind():
+    # Sizes that no other test has: what the first export makes must serve neither the second nor a plain call.
+    u, k = torch.randn(1, 2, 11, 13), torch.randn(2, 5, 9)
+
+    class Convolution(torch.nn.Module):
+        def forward(self, u):
+            return long_conv(u, k, backend='dft')
+
+    want = naive_long_conv(u, k)
+    for _ in range(2):
+        program = torch.export.export(Convolution(), (u,), strict=False)
+        torch.testing.assert_close(program.module()(u), want, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(long_conv(u, k, backend='dft'), want, rtol=1e-4, atol=1e-4)
