@@ -9,20 +9,5 @@ Hardware: 8 GPUs x 2 images.
 Command: tools/dist_train.sh configs/hyena_vit/mask-rcnn_hyena-vit-base_simple-fpn_ms-crop-3x_coco.py 8
 """
 
-_base_ = [
-    '../_base_/models/mask-rcnn_fpn.py',
-    '../_base_/datasets/coco_instance_ms-crop.py',
-    '../_base_/schedules/det_3x.py',
-    '../_base_/det_runtime.py',
-]
-model = dict(
-    backbone=dict(
-        type='mmhyena.HyenaViT',
-        arch='deit_base',
-        hyena=dict(type='HyenaND', filter='joint', direction='alternating'),
-        out_type='featmap',
-        drop_path_rate=0.1,
-    ),
-    neck=dict(_delete_=True, type='mmhyena.SimpleFeaturePyramid', in_channels=768, num_outs=5),
-)
-optim_wrapper = dict(paramwise_cfg=dict(num_layers=12))
+_base_ = './mask-rcnn_hyena-vit-small_simple-fpn_ms-crop-3x_coco.py'
+model = dict(backbone=dict(arch='deit_base'), neck=dict(in_channels=768))

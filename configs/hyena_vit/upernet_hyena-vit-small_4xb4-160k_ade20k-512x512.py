@@ -9,23 +9,10 @@ Hardware: 4 GPUs x 4 images.
 Command: tools/dist_train.sh configs/hyena_vit/upernet_hyena-vit-small_4xb4-160k_ade20k-512x512.py 4
 """
 
-_base_ = [
-    '../_base_/models/upernet.py',
-    '../_base_/datasets/ade20k_512x512.py',
-    '../_base_/schedules/seg_160k.py',
-    '../_base_/seg_runtime.py',
-]
+_base_ = './upernet_hyena-vit-tiny_4xb4-160k_ade20k-512x512.py'
 model = dict(
-    backbone=dict(
-        type='mmhyena.HyenaViT',
-        arch='deit_small',
-        hyena=dict(type='HyenaND', filter='joint', direction='alternating'),
-        out_indices=(2, 5, 8, 11),
-        out_type='featmap',
-        drop_path_rate=0.1,
-    ),
-    neck=dict(type='Feature2Pyramid', embed_dim=384, rescales=[4, 2, 1, 0.5]),
+    backbone=dict(arch='deit_small'),
+    neck=dict(embed_dim=384),
     decode_head=dict(in_channels=[384] * 4),
     auxiliary_head=dict(in_channels=384),
 )
-optim_wrapper = dict(paramwise_cfg=dict(num_layers=12))
