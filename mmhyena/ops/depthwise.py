@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .mode import autocast_dtype, is_compiling
+from .mode import autocast_dtype, has_onednn, is_recording_graph
 
 __all__ = ['depthwise_conv', 'naive_depthwise_conv']
 
@@ -46,9 +46,8 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 def _is_ours(x: Tensor, weight: Tensor) -> bool:
     return (
         torch.is_grad_enabled()
-        and not (is_compiling() or torch.jit.is_tracing())
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
+        and not is_recording_graph()
+        and has_onednn()
         and autocast_dtype(x) is None
         and x.device.type == 'cpu'
         and x.dtype == weight.dtype == torch.float32

@@ -10,7 +10,7 @@ hand is moved to the end by the copy that pads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
 import torch
@@ -101,28 +101,26 @@ def kernel_spectrum(k: Tensor, lengths: Sequence[int]) -> Tensor:
     return _transform(k / prod(lengths), lengths, _Padding())
 
 
-def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
-    """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`kernel_spectrum`; same shape out."""
+def _convolve(u: Tensor, lengths: Sequence[int], left: Sequence[int], spectrum_of: Callable[[slice], Tensor]) -> Tensor:
+    """Convolve ``u``, some channels at a time, with the spectra that ``spectrum_of`` gives for them."""
     y = _empty_map(u)
     if u.numel() == 0:  # MKL refuses an empty batch
         return y
     pad = _Padding()
     for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        product = _transform(u[:, part], lengths, pad).mul_(spectrum[part])
+        product = _transform(u[:, part], lengths, pad).mul_(spectrum_of(part))
         y[:, part] = _invert(product, lengths, left, u.shape[2:])
     return y
+
+
+def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
+    """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`kernel_spectrum`; same shape out."""
+    return _convolve(u, lengths, left, lambda part: spectrum[part])
 
 
 def _forward(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
     lengths = _fft_lengths(u.shape[2:], k.shape[1:], left)
-    y = _empty_map(u)
-    if u.numel() == 0:
-        return y
-    pad, scale = _Padding(), 1 / prod(lengths)
-    for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        product = _transform(u[:, part], lengths, pad).mul_(_transform(k[part] * scale, lengths, pad))
-        y[:, part] = _invert(product, lengths, left, u.shape[2:])
-    return y
+    return _convolve(u, lengths, left, lambda part: kernel_spectrum(k[part], lengths))
 
 
 def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -134,12 +132,12 @@ def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[
     grad_u, grad_k = _empty_map(u), k.new_zeros(k.shape)
     if u.numel() == 0:
         return grad_u, grad_k
-    pad, origin, scale = _Padding(), [0] * len(lengths), 1 / prod(lengths)
+    pad, origin = _Padding(), [0] * len(lengths)
     for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
         spectrum = _transform(grad[:, part], lengths, pad, left)  # (B, c, *lengths reversed, the first one halved)
         cross = (spectrum * _transform(u[:, part], lengths, pad).conj()).sum(0)
-        grad_k[part] = _invert(cross, lengths, origin, k.shape[1:]).mul_(scale)
-        product = spectrum.mul_(_transform(k[part] * scale, lengths, pad).conj())
+        grad_k[part] = _invert(cross, lengths, origin, k.shape[1:]) / prod(lengths)
+        product = spectrum.mul_(kernel_spectrum(k[part], lengths).conj())
         grad_u[:, part] = _invert(product, lengths, origin, u.shape[2:])
     return grad_u, grad_k
 

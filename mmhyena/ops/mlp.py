@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .mode import autocast_dtype, is_compiling, records_nothing
+from .mode import autocast_dtype, has_onednn, is_recording_graph, records_nothing
 
 __all__ = ['linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 
@@ -22,14 +22,13 @@ MIN_ROWS = 128
 
 
 def _has_onednn_linear() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+    return has_onednn() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
 
 
 def _takes_onednn(x: Tensor, *weights: Tensor | None) -> bool:
     tensors = (x, *(w for w in weights if w is not None))
     return (
-        torch.backends.mkldnn.enabled
-        and _has_onednn_linear()
+        _has_onednn_linear()
         and x.numel() >= MIN_ROWS * x.shape[-1]
         and all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
         and all(t.device.type == 'cpu' and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
@@ -70,7 +69,7 @@ def _tile_rows(x: Tensor, hidden: int) -> int:
 
 def star_relu(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """Return ``scale * relu(x) ** 2 + bias``, ``(...)`` to ``(...)``; keeps the ReLU's output for the backward."""
-    if is_compiling() or torch.jit.is_tracing():
+    if is_recording_graph():
         return scale * F.relu(x).square() + bias
     return _StarReLU.apply(x, scale, bias)
 
@@ -106,7 +105,7 @@ def star_relu_mlp(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tens
         scale: StarReLU's factor, ``(1,)``.
         bias: StarReLU's offset, ``(1,)``.
     """
-    if is_compiling() or torch.jit.is_tracing():  # a compiler fuses the elementary steps itself
+    if is_recording_graph():  # a compiler fuses the elementary steps itself
         return F.linear(scale * F.relu(F.linear(x, fc1)).square() + bias, fc2)
     if (dtype := autocast_dtype(x)) is not None:
         x, fc1, fc2 = x.to(dtype), fc1.to(dtype), fc2.to(dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ['autocast_dtype', 'is_compiling', 'is_exporting', 'records_nothing']
+__all__ = ['autocast_dtype', 'has_onednn', 'is_compiling', 'is_exporting', 'is_recording_graph', 'records_nothing']
 
 
 def is_compiling() -> bool:
@@ -21,9 +21,14 @@ def is_exporting() -> bool:
     return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or bool(exporting and exporting())
 
 
+def is_recording_graph() -> bool:
+    """Whether a compiler or a tracer records this call, and had better see elementary operations."""
+    return is_compiling() or torch.jit.is_tracing()
+
+
 def records_nothing() -> bool:
     """Whether no gradient and no graph is recorded, so that work may be done in place and by opaque operators."""
-    return not (torch.is_grad_enabled() or is_compiling() or torch.jit.is_tracing())
+    return not (torch.is_grad_enabled() or is_recording_graph())
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -34,3 +39,8 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     if device == 'cpu':
         return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
     return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+def has_onednn() -> bool:
+    """Whether oneDNN's operators are there and switched on."""
+    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled

@@ -126,8 +126,7 @@ def network_cases(args: argparse.Namespace) -> Iterator[Case]:
                 raise UserError(f'arch {target!r} is unknown; choose one of {", ".join(HyenaFormer.arch_settings)}')
             model = HyenaFormer(arch=target)
         else:
-            cfg = load_config(target)
-            model = _features(cfg, target) if args.mode == 'eval' else LossStep(cfg)
+            model = _from_config(target, args)
         for size in args.size:
             x = torch.randn(args.batch, 3, *parse_size(size))
             yield Case(f'{Path(target).stem} {size}', model, _official(model), _yardstick(args), x)
@@ -135,6 +134,16 @@ def network_cases(args: argparse.Namespace) -> Iterator[Case]:
 
 def _official(model: nn.Module) -> nn.Module:
     return load_benchmark('official_formula').as_official_formula(model)
+
+
+def _from_config(path: str, args: argparse.Namespace) -> nn.Module:
+    """Return the losses of a config's model if whole models are trained, else its features."""
+    cfg = load_config(path)
+    return LossStep(cfg) if _trains_models(args) else _features(cfg, path)
+
+
+def _trains_models(args: argparse.Namespace) -> bool:
+    return args.what == 'model' and args.mode != 'eval'
 
 
 def _features(cfg: dict, name: str) -> nn.Module:
@@ -152,8 +161,7 @@ def _yardstick(args: argparse.Namespace) -> nn.Module | None:
     if against == 'official':
         return None
     if against.endswith('.py'):
-        whole = args.what == 'model' and args.mode != 'eval'
-        return LossStep(load_config(against)) if whole else _features(load_config(against), against)
+        return _from_config(against, args)
     if against != 'convformer':
         raise UserError(f'--against {against} is not official, convformer or a config file (*.py)')
     try:
@@ -196,7 +204,7 @@ def _tolerance(args: argparse.Namespace) -> float:
     if args.amp:
         return 5e-2
     # Batch norms over a few pixels and samplers among thousands of boxes magnify rounding in whole models.
-    return 1e-3 if args.what == 'model' and args.mode != 'eval' else 1e-4
+    return 1e-3 if _trains_models(args) else 1e-4
 
 
 def _memory(module: nn.Module, x: Tensor, args: argparse.Namespace) -> int:
