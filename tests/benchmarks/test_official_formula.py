@@ -58,6 +58,13 @@ def test_backbone_equals_ours_with_every_gradient(formula, mixer):
             assert (got - want).norm() <= 1e-9 * want.norm()
 
 
+@pytest.mark.parametrize('arch,mib', [('hpx_former_s18', 1621), ('hb_former_s18', 1229)])
+def test_yardstick_keeps_as_much_as_the_official_code(formula, arch, mib):
+    """Figures of the official code at 512 x 512, batch 1, gradients of features included."""
+    plain, x = formula.as_official_formula(HyenaFormer(arch=arch)), torch.randn(1, 3, 512, 512)
+    assert saved_bytes(lambda: plain(x)) / 2**20 == pytest.approx(mib, rel=0.01)
+
+
 def test_tool_writes_rows_with_machine_and_command(tool, tmp_path, capsys):
     out = tmp_path / 'run.csv'
     assert tool.main(['op', '4x6x5', '4x9x9', '--kernel', '7', '--rounds', '3', '--out', str(out)]) == 0
