@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from .gated_mixer import GatedMixer
 from .long_conv import LongConv
-from .plain import dense, sequence_conv
-from .token_mixer import TokenMixer
+from .plain import sequence_conv
 
 __all__ = ['BidirectionalHyena']
 
 
 @MODELS.register_module()
-class BidirectionalHyena(TokenMixer):
+class BidirectionalHyena(GatedMixer):
     """Gated 1-D long convolution that sees both directions (arXiv 2402.19305, section 3.1).
 
     ``x0, x1, v = split(short_conv(in_proj(x)))``; ``y = out_proj(norm(x0 * long_conv(norm(v * x1))))`` over the pixels
@@ -45,27 +42,23 @@ class BidirectionalHyena(TokenMixer):
         filter: dict | None = None,
         window: dict | None = None,
     ) -> None:
-        super().__init__()
         if filter is None:
             position = dict(type='ComplexExponentialPosition', dim=position_dim)
             filter = dict(type='ImplicitFilter', position=position, width=width, depth=4)
-        self.in_proj = nn.Linear(channels, 3 * channels)
-        self.short_conv = nn.Conv1d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels)
-        self.long_conv = LongConv(
-            channels, (2 * l_max - 1,), filter, window or dict(type='BidirectionalWindow'), filter_resize=filter_resize
+        wide, taps = 3 * channels, (2 * l_max - 1,)
+        super().__init__(
+            channels,
+            nn.Conv1d(wide, wide, 3, padding=1, groups=wide),
+            LongConv(channels, taps, filter, window or dict(type='BidirectionalWindow'), filter_resize=filter_resize),
+            norm,
         )
-        self.gate_norm = nn.LayerNorm(channels, eps=1e-5, bias=False) if norm else nn.Identity()
-        self.out_norm = nn.LayerNorm(channels, eps=1e-5, bias=False) if norm else nn.Identity()
-        self.out_proj = nn.Linear(channels, channels)
 
-    def prepare(self, spatial: Sequence[int]) -> Tensor:
-        """Return the long kernel ``(C, taps)`` for maps of size ``spatial``."""
-        return self.long_conv.kernel((prod(spatial),))
+    def _flatten(self, x: Tensor) -> Tensor:
+        return x.flatten(1, -2)  # (B, L, C)
 
-    def forward(self, x: Tensor, prepared: Tensor | None = None) -> Tensor:
-        """Mix ``x`` ``(B, *spatial, C)``, with the kernel of :meth:`prepare` if it was made before."""
-        qkv = sequence_conv(self.short_conv, dense(self.in_proj, x.flatten(1, -2)))  # (B, L, 3C)
-        x0, x1, v = qkv.chunk(3, dim=-1)  # (B, L, C)
-        gated = self.gate_norm(v * x1).transpose(1, 2)  # (B, C, L)
-        mixed = self.long_conv(gated, prepared).transpose(1, 2)  # (B, L, C), channels first in memory
-        return dense(self.out_proj, self.out_norm(x0 * mixed)).view_as(x)
+    def _convolve(self, wide: Tensor) -> Tensor:
+        return sequence_conv(self.short_conv, wide)
+
+    def _factors(self, wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x0, x1, v = wide.chunk(3, dim=-1)
+        return v, x1, x0

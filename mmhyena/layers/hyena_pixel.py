@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from .gated_mixer import GatedMixer
 from .long_conv import LongConv
-from .plain import dense, depthwise
-from .token_mixer import TokenMixer
+from .plain import depthwise
 
 __all__ = ['HyenaPixel']
 
 
 @MODELS.register_module()
-class HyenaPixel(TokenMixer):
+class HyenaPixel(GatedMixer):
     """Gated 2-D long convolution (arXiv 2402.19305, section 3.2).
 
     ``q, k, v = split(short_conv(in_proj(x)))``; ``y = out_proj(norm(v * long_conv(norm(q * k))))``.
@@ -43,30 +43,23 @@ class HyenaPixel(TokenMixer):
         filter: dict | None = None,
         window: dict | None = None,
     ) -> None:
-        super().__init__()
         kernel_size = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
         if filter is None:
             position = dict(type='SinCosPosition', dim=position_dim)
             filter = dict(type='ImplicitFilter', position=position, width=2 * position_dim, depth=3)
-        self.in_proj = nn.Linear(channels, 3 * channels)
-        self.short_conv = nn.Conv2d(
-            3 * channels, 3 * channels, short_kernel, padding=short_kernel // 2, groups=3 * channels
+        wide = 3 * channels
+        super().__init__(
+            channels,
+            nn.Conv2d(wide, wide, short_kernel, padding=short_kernel // 2, groups=wide),
+            LongConv(channels, kernel_size, filter, window or dict(type='RadialWindow'), filter_resize=filter_resize),
+            norm,
         )
-        self.long_conv = LongConv(
-            channels, kernel_size, filter, window or dict(type='RadialWindow'), filter_resize=filter_resize
-        )
-        self.gate_norm = nn.LayerNorm(channels, eps=1e-5, bias=False) if norm else nn.Identity()
-        self.out_norm = nn.LayerNorm(channels, eps=1e-5, bias=False) if norm else nn.Identity()
-        self.out_proj = nn.Linear(channels, channels)
 
-    def prepare(self, spatial: Sequence[int]) -> Tensor:
-        """Return the long kernel ``(C, *kernel)`` for maps of size ``spatial``."""
-        return self.long_conv.kernel(spatial)
+    def _flatten(self, x: Tensor) -> Tensor:
+        return x
 
-    def forward(self, x: Tensor, prepared: Tensor | None = None) -> Tensor:
-        """Mix ``x`` ``(B, H, W, C)``, with the kernel of :meth:`prepare` if it was made before."""
-        qkv = dense(self.in_proj, x).permute(0, 3, 1, 2)  # (B, 3C, H, W), channels last in memory
-        q, k, v = depthwise(self.short_conv, qkv).permute(0, 2, 3, 1).chunk(3, dim=-1)  # (B, H, W, C)
-        gated = self.gate_norm(q * k).permute(0, 3, 1, 2)  # (B, C, H, W)
-        mixed = self.long_conv(gated, prepared).permute(0, 2, 3, 1)  # (B, H, W, C), channels first in memory
-        return dense(self.out_proj, self.out_norm(v * mixed))
+    def _convolve(self, wide: Tensor) -> Tensor:
+        return depthwise(self.short_conv, wide.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, H, W, 3C)
+
+    def _factors(self, wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return wide.chunk(3, dim=-1)

@@ -12,6 +12,7 @@ from ..ops import (
     current_backend,
     is_compiling,
     is_exporting,
+    keep_freed_memory,
     long_conv,
     prepare_kernel,
     prepared_long_conv,
@@ -49,6 +50,7 @@ class LongConv(nn.Module):
         filter_resize: bool = False,
     ) -> None:
         super().__init__()
+        keep_freed_memory()
         self.kernel_size = tuple(kernel_size)
         self.causal = causal
         self.filter_resize = filter_resize

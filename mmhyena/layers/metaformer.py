@@ -92,15 +92,17 @@ class MetaFormerBlock(nn.Module):
         return self._forward(x)
 
     def _forward(self, x: Tensor, prepared: Any = None) -> Tensor:
-        x = self.res_scale1(x) + self.drop_path1(self.token_mixer(self.norm1(x), prepared))
         if self._is_one_piece(x):
-            mlp, scale = self.mlp, getattr(self.res_scale2, 'scale', None)
+            mlp, norm = self.mlp, self.norm2
+            scale1, scale2 = (getattr(scale, 'scale', None) for scale in (self.res_scale1, self.res_scale2))
             weights = mlp.fc1.weight, mlp.fc2.weight, mlp.act.scale, mlp.act.bias
-            return norm_mlp_residual(x, self.norm2.weight, self.norm2.eps, *weights, res_scale=scale)
+            x = self.token_mixer.residual(x, self.norm1, scale1)
+            return norm_mlp_residual(x, norm.weight, norm.eps, *weights, res_scale=scale2, out=x)
+        x = self.res_scale1(x) + self.drop_path1(self.token_mixer(self.norm1(x), prepared))
         return self.res_scale2(x) + self.drop_path2(self.mlp(self.norm2(x)))
 
     def _is_one_piece(self, x: Tensor) -> bool:
-        """Whether norm, MLP and residual may be computed as one: in evaluation, if nobody hooks into the parts."""
+        """Whether each half of the block may be computed as one: in evaluation, if nobody hooks into the parts."""
         return (
             not self.training
             and records_nothing()
@@ -108,7 +110,7 @@ class MetaFormerBlock(nn.Module):
             and is_plain(self.norm2, nn.LayerNorm)
             and is_plain(self.mlp, Mlp)
             and self.mlp.is_plain()
-            and is_plain(self.res_scale2, type(self.res_scale2))
+            and all(is_plain(scale, type(scale)) for scale in (self.res_scale1, self.res_scale2))
         )
 
 

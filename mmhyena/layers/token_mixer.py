@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ['TokenMixer']
@@ -29,3 +30,14 @@ class TokenMixer(nn.Module):
     def forward(self, x: Tensor, prepared: Any = None) -> Tensor:
         """Mix ``x`` ``(B, *spatial, C)``; ``prepared`` is None or a result of :meth:`prepare`."""
         raise NotImplementedError
+
+    def residual(self, x: Tensor, norm: nn.Module, scale: Tensor | None = None) -> Tensor:
+        """Return ``scale * x + self(norm(x))`` in a new tensor, the first half of a block in evaluation.
+
+        Args:
+            x: ``(B, *spatial, C)``.
+            norm: The norm before the mixer.
+            scale: ``(C,)``, or None for 1.
+        """
+        mixed = self(norm(x))
+        return x + mixed if scale is None else torch.addcmul(mixed, x, scale)

@@ -1,9 +1,11 @@
 """Tensor math: the long convolution, its definition and its fast forms. Needs torch alone."""
 
 from .backends import BACKENDS, current_backend, use_backend
-from .depthwise import depthwise_conv, naive_depthwise_conv
+from .bands import map_bands, needs_bands, row_bands
+from .depthwise import depthwise_conv, naive_depthwise_conv, unpadded_depthwise_conv
 from .fused import gated_long_conv
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from .memory import keep_freed_memory
 from .mlp import linear, norm_mlp_residual, star_relu, star_relu_mlp
 from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
 from .naive import naive_long_conv
@@ -18,14 +20,19 @@ __all__ = [
     'gated_long_conv',
     'is_compiling',
     'is_exporting',
+    'keep_freed_memory',
     'linear',
     'long_conv',
+    'map_bands',
     'naive_depthwise_conv',
     'naive_long_conv',
+    'needs_bands',
     'norm_mlp_residual',
     'prepare_kernel',
     'prepared_long_conv',
+    'row_bands',
     'star_relu',
     'star_relu_mlp',
+    'unpadded_depthwise_conv',
     'use_backend',
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .mode import autocast_dtype, has_onednn, is_recording_graph
 
-__all__ = ['depthwise_conv', 'naive_depthwise_conv']
+__all__ = ['depthwise_conv', 'naive_depthwise_conv', 'unpadded_depthwise_conv']
 
 # Elements of the map that are convolved at a time for the weight's gradient: about what the caches hold.
 BAND = 2**19
@@ -41,6 +41,24 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     if _is_ours(x, weight):
         return _DepthwiseConv.apply(x, weight, bias)
     return _conv(x, weight, bias)
+
+
+def unpadded_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve ``(B, rows, C)`` or ``(B, rows, W, C)`` with zeros around all axes but the rows; records no gradient.
+
+    Args:
+        x: The map with channels last.
+        weight: ``(C, 1, k)`` or ``(C, 1, kh, kw)``, odd.
+        bias: ``(C,)``.
+
+    Returns:
+        ``(B, rows - k + 1, C)`` or ``(B, rows - kh + 1, W, C)``.
+    """
+    if x.dim() == 3:  # one row of pixels, see depthwise_conv
+        y = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, groups=x.shape[-1])
+        return y.permute(0, 2, 3, 1).squeeze(1)
+    y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=(0, weight.shape[3] // 2), groups=x.shape[-1])
+    return y.permute(0, 2, 3, 1)
 
 
 def _is_ours(x: Tensor, weight: Tensor) -> bool:

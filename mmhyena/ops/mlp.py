@@ -159,6 +159,7 @@ def norm_mlp_residual(
     scale: Tensor,
     bias: Tensor,
     res_scale: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Return ``res_scale * x + star_relu_mlp(layer_norm(x), ...)``, tile by tile; records no gradient.
 
@@ -171,15 +172,16 @@ def norm_mlp_residual(
         scale: ``(1,)``.
         bias: ``(1,)``.
         res_scale: ``(C,)``, or None for 1.
+        out: Contiguous tensor to write into, which may be ``x`` itself.
     """
-    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
     flat = x.reshape(-1, x.shape[-1])
     tile = _tile_rows(flat, fc1.shape[0])
-    for rows, out in zip(flat.split(tile), y.view(flat.shape).split(tile)):
+    for rows, part in zip(flat.split(tile), y.view(flat.shape).split(tile)):
         relu = _product(F.layer_norm(rows, norm.shape, norm, None, eps), fc1, relu=True)
         mixed = _product(_square_(relu, scale, bias, relu), fc2)
         if res_scale is None:
-            torch.add(mixed, rows, out=out)
+            torch.add(mixed, rows, out=part)
         else:
-            torch.addcmul(mixed, rows, res_scale, out=out)
+            torch.addcmul(mixed, rows, res_scale, out=part)
     return y

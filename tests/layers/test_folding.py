@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmhyena.layers import BidirectionalHyena, HyenaPixel, LongConv, MetaFormerBlock
+from mmhyena.ops import map_bands
 
 MIXERS = {
     'hpx': dict(type='HyenaPixel', kernel_size=9, position_dim=8, norm=True),
@@ -31,6 +32,44 @@ def test_evaluation_equals_training_without_randomness(name):
         got = module.eval()(x)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize('name', MIXERS)
+@pytest.mark.parametrize('res_scale', [False, True])
+@pytest.mark.parametrize('shape', [(2, 9, 7, 16), (1, 3, 20, 16), (3, 1, 1, 16)])
+def test_large_maps_in_bands_equal_the_whole(name, res_scale, shape, monkeypatch):
+    torch.manual_seed(0)
+    module, x = MetaFormerBlock(16, MIXERS[name], res_scale=res_scale).eval(), torch.randn(shape)
+    torch.nn.init.normal_(module.norm1.weight)
+    for part in (module.res_scale1, module.token_mixer.in_proj):
+        for p in part.parameters():
+            torch.nn.init.normal_(p)
+    with torch.no_grad():
+        want = module(x)
+        monkeypatch.setattr('mmhyena.ops.bands.LARGE', 0)
+        monkeypatch.setattr('mmhyena.ops.bands.BAND', 48 * 30)
+        torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
+
+
+def test_large_maps_are_whole_for_hooks_and_other_parts(monkeypatch):
+    monkeypatch.setattr('mmhyena.ops.bands.LARGE', 0)
+    bands = []
+    monkeypatch.setattr(
+        'mmhyena.layers.gated_mixer.map_bands', lambda *args, **kwargs: bands.append(args) or map_bands(*args, **kwargs)
+    )
+    x, seen = torch.randn(1, 6, 6, 16), []
+    with torch.no_grad():
+        want = block('hpx').eval()(x)
+        assert len(bands) == 1
+        for path in ('norm1', 'token_mixer', *(f'token_mixer.{n}' for n in ('in_proj', 'short_conv', 'gate_norm'))):
+            module = block('hpx').eval()
+            module.get_submodule(path).register_forward_hook(lambda part, args, out: seen.append(part))
+            torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
+        assert len(seen) == 5 and len(bands) == 1
+        module = block('hpx').eval()
+        module.norm1 = torch.nn.Sequential(module.norm1, torch.nn.Identity())
+        torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
+        assert len(bands) == 1
 
 
 def test_hooks_are_called_and_hooked_parts_replaced():

@@ -38,8 +38,10 @@ def test_norm_mlp_residual(rows, scaled):
     before = x.clone()
     with torch.no_grad():
         got = norm_mlp_residual(x, norm, 1e-6, *args, res_scale=res_scale)
+        assert torch.equal(x, before)
+        assert norm_mlp_residual(x, norm, 1e-6, *args, res_scale=res_scale, out=x) is x
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
-    assert torch.equal(x, before)
+    assert torch.equal(x, got)
 
 
 def test_star_relu():
