@@ -11,7 +11,7 @@ hand is moved to the end by the copy that pads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
+from math import ceil, prod
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ from .geometry import fast_fft_length
 
 __all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
 
-# Elements of the padded map that are worked on at a time, for each two cores: what their level-2 caches hold, and
-# little enough for the allocator to keep the memory (docs/performance.md).
-CHUNK = 2**18
+# Elements of the padded map that are worked on at a time, for each two cores: few enough for the caches and for the
+# allocator to keep the memory, and enough to hide what each call costs (docs/performance.md).
+CHUNK = 2**19
 
 
 class _Padding:
@@ -41,7 +41,9 @@ class _Padding:
         return padded
 
 
-def _transform(x: Tensor, lengths: Sequence[int], pad: _Padding, leads: Sequence[int] | None = None) -> Tensor:
+def _transform(
+    x: Tensor, lengths: Sequence[int], pad: _Padding, leads: Sequence[int] | None = None, norm: str = 'backward'
+) -> Tensor:
     """Transform the last axes of a real ``x``, each padded to its length, after ``lead`` zeros.
 
     Returns:
@@ -49,19 +51,21 @@ def _transform(x: Tensor, lengths: Sequence[int], pad: _Padding, leads: Sequence
     """
     axes = len(lengths)
     leads = leads or [0] * axes
-    x = torch.fft.rfft(pad(x, lengths[-1], leads[-1]))
+    x = torch.fft.rfft(pad(x, lengths[-1], leads[-1]), norm=norm)
     for axis in reversed(range(axes - 1)):
-        x = torch.fft.fft(pad(x.movedim(axis - axes, -1), lengths[axis], leads[axis]))
+        x = torch.fft.fft(pad(x.movedim(axis - axes, -1), lengths[axis], leads[axis]), norm=norm)
     return x
 
 
-def _invert(spectrum: Tensor, lengths: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
-    """Invert :func:`_transform` up to the factor ``prod(lengths)``, and crop each axis as soon as it is inverted."""
+def _invert(
+    spectrum: Tensor, lengths: Sequence[int], starts: Sequence[int], sizes: Sequence[int], norm: str = 'forward'
+) -> Tensor:
+    """Invert :func:`_transform`, cropping each axis as soon as it is inverted; by default times ``prod(lengths)``."""
     axes = len(lengths)
     for axis in range(axes - 1):
-        x = torch.fft.ifft(spectrum, norm='forward')
+        x = torch.fft.ifft(spectrum, norm=norm)
         spectrum = x.narrow(-1, starts[axis], sizes[axis]).movedim(-1, axis - axes)
-    return torch.fft.irfft(spectrum, n=lengths[-1], norm='forward').narrow(-1, starts[-1], sizes[-1])
+    return torch.fft.irfft(spectrum, n=lengths[-1], norm=norm).narrow(-1, starts[-1], sizes[-1])
 
 
 def _fft_lengths(spatial: Sequence[int], kernel: Sequence[int], left: Sequence[int]) -> list[int]:
@@ -71,8 +75,9 @@ def _fft_lengths(spatial: Sequence[int], kernel: Sequence[int], left: Sequence[i
 def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
     step = channels
     if device.type == 'cpu':
-        pairs = max(1, torch.get_num_threads() // 2)
-        step = max(1, CHUNK * pairs // (batch * prod(lengths)))
+        threads = torch.get_num_threads()
+        fitting = CHUNK * max(1, threads // 2) / (batch * prod(lengths))
+        step = threads * ceil(fitting / threads)  # the same for every thread
     for start in range(0, channels, step):
         yield slice(start, start + step)
 
@@ -88,39 +93,42 @@ def _empty_map(u: Tensor) -> Tensor:
     return u.new_empty(*u.shape[:2], pixels + gap)[..., :pixels].unflatten(-1, u.shape[2:])
 
 
-def kernel_spectrum(k: Tensor, lengths: Sequence[int]) -> Tensor:
+def kernel_spectrum(k: Tensor, lengths: Sequence[int], pad: _Padding | None = None) -> Tensor:
     """Return the spectrum of ``k`` divided by ``prod(lengths)``.
 
     Args:
         k: Kernel ``(C, *kernel)``, already cropped to the taps that can touch the map.
         lengths: Transform length of each axis.
+        pad: Memory to use again.
 
     Returns:
         Complex tensor ``(C, lengths[-1] // 2 + 1, lengths[-2], ..., lengths[0])``: the axes in reverse.
     """
-    return _transform(k / prod(lengths), lengths, _Padding())
+    return _transform(k, lengths, pad or _Padding(), norm='forward')
 
 
-def _convolve(u: Tensor, lengths: Sequence[int], left: Sequence[int], spectrum_of: Callable[[slice], Tensor]) -> Tensor:
+def _convolve(
+    u: Tensor, lengths: Sequence[int], left: Sequence[int], spectrum_of: Callable[[slice, _Padding], Tensor]
+) -> Tensor:
     """Convolve ``u``, some channels at a time, with the spectra that ``spectrum_of`` gives for them."""
     y = _empty_map(u)
     if u.numel() == 0:  # MKL refuses an empty batch
         return y
     pad = _Padding()
     for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        product = _transform(u[:, part], lengths, pad).mul_(spectrum_of(part))
+        product = _transform(u[:, part], lengths, pad).mul_(spectrum_of(part, pad))
         y[:, part] = _invert(product, lengths, left, u.shape[2:])
     return y
 
 
 def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
     """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`kernel_spectrum`; same shape out."""
-    return _convolve(u, lengths, left, lambda part: spectrum[part])
+    return _convolve(u, lengths, left, lambda part, pad: spectrum[part])
 
 
 def _forward(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
-    lengths = _fft_lengths(u.shape[2:], k.shape[1:], left)
-    return _convolve(u, lengths, left, lambda part: kernel_spectrum(k[part], lengths))
+    lengths, k = _fft_lengths(u.shape[2:], k.shape[1:], left), k.contiguous()
+    return _convolve(u, lengths, left, lambda part, pad: kernel_spectrum(k[part], lengths, pad))
 
 
 def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -129,15 +137,15 @@ def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[
     With ``grad`` behind ``left`` zeros, pixel ``m`` and tap ``j`` meet at ``m + j``: both correlations start at lag 0.
     """
     lengths = _fft_lengths(u.shape[2:], k.shape[1:], left)
-    grad_u, grad_k = _empty_map(u), k.new_zeros(k.shape)
+    grad_u, grad_k, k = _empty_map(u), k.new_zeros(k.shape), k.contiguous()
     if u.numel() == 0:
         return grad_u, grad_k
     pad, origin = _Padding(), [0] * len(lengths)
     for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
         spectrum = _transform(grad[:, part], lengths, pad, left)  # (B, c, *lengths reversed, the first one halved)
         cross = (spectrum * _transform(u[:, part], lengths, pad).conj()).sum(0)
-        grad_k[part] = _invert(cross, lengths, origin, k.shape[1:]) / prod(lengths)
-        product = spectrum.mul_(kernel_spectrum(k[part], lengths).conj())
+        grad_k[part] = _invert(cross, lengths, origin, k.shape[1:], norm='backward')
+        product = spectrum.mul_(kernel_spectrum(k[part], lengths, pad).conj())
         grad_u[:, part] = _invert(product, lengths, origin, u.shape[2:])
     return grad_u, grad_k
 

@@ -7,6 +7,9 @@ of a tile of pixels are used up while they are still in the cache. In training o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import ceil
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,8 +20,12 @@ __all__ = ['linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 
 # Hidden activations of a tile, in elements: beyond about 4 MiB they fall out of the cache (docs/performance.md).
 TILE = 2**20
+# The same where activations are kept anyway: larger products are faster.
+KEPT_TILE = 2**22
 # Below this many rows oneDNN's reordering of the weights costs more than its faster product gains.
 MIN_ROWS = 128
+# From this many rows for each row of a weight on, its transpose for oneDNN costs less than the faster product gains.
+MANY_ROWS = 16
 
 
 def _has_onednn_linear() -> bool:
@@ -53,6 +60,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+def _product_with(weight: Tensor, rows: int) -> Callable[[Tensor], Tensor]:
+    """Return the map of some of ``rows`` rows ``x`` to ``x @ weight``; records no gradient."""
+    if rows < MANY_ROWS * weight.shape[0] or not _has_onednn_linear():
+        return lambda x: x @ weight
+    transposed = weight.t().contiguous()
+    return lambda x: _product(x, transposed)
+
+
 def _square_(relu: Tensor, scale: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
     """Return ``scale * relu ** 2 + bias`` in one pass, into ``out`` if given, which may be ``relu`` itself."""
     if relu.device.type == 'cpu':  # reading a scalar stalls nothing here
@@ -61,10 +76,12 @@ def _square_(relu: Tensor, scale: Tensor, bias: Tensor, out: Tensor | None = Non
     return square.mul_(scale).add_(bias)
 
 
-def _tile_rows(x: Tensor, hidden: int) -> int:
+def _tile_rows(x: Tensor, hidden: int, tile: int) -> int:
+    """Return the rows of a tile of about ``tile`` hidden activations, so that all tiles of ``x`` are about equal."""
+    rows = max(1, x.shape[0])
     if x.device.type != 'cpu':
-        return max(1, x.shape[0])
-    return max(MIN_ROWS, TILE // hidden)
+        return rows
+    return ceil(rows / ceil(rows / max(MIN_ROWS, tile // hidden)))
 
 
 def star_relu(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
@@ -122,7 +139,8 @@ class _StarReLUMlp(torch.autograd.Function):
     def forward(ctx, x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         y = x.new_empty(x.shape[0], fc2.shape[0])
         keep, kept = any(ctx.needs_input_grad), []
-        for rows, out in zip(x.split(tile := _tile_rows(x, fc1.shape[0])), y.split(tile)):
+        tile = _tile_rows(x, fc1.shape[0], KEPT_TILE if keep else TILE)
+        for rows, out in zip(x.split(tile), y.split(tile)):
             relu = _product(rows, fc1, relu=True)
             out.copy_(_product(_square_(relu, scale, bias, None if keep else relu), fc2))
             if keep:
@@ -136,13 +154,13 @@ class _StarReLUMlp(torch.autograd.Function):
         x, fc1, fc2, scale, bias, *kept = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x, grad_fc1, against_square = torch.empty_like(x), torch.zeros_like(fc1), torch.zeros_like(fc2)
-        fc1_t, fc2_t = fc1.t().contiguous(), fc2.t().contiguous()
-        tile = _tile_rows(x, fc1.shape[0])
+        through_fc1, through_fc2 = _product_with(fc1, x.shape[0]), _product_with(fc2, x.shape[0])
+        tile = _tile_rows(x, fc1.shape[0], KEPT_TILE)
         for rows, out, g, relu in zip(x.split(tile), grad_x.split(tile), grad.split(tile), kept):
             against_square.addmm_(g.t(), relu.square())  # (C_out, hidden)
-            hidden = _product(g * (2 * scale).to(g.dtype), fc2_t).mul_(relu)  # gradient before the ReLU, (rows, hidden)
+            hidden = through_fc2(g * (2 * scale).to(g.dtype)).mul_(relu)  # gradient before the ReLU, (rows, hidden)
             grad_fc1.addmm_(hidden.t(), rows)
-            out.copy_(_product(hidden, fc1_t))
+            out.copy_(through_fc1(hidden))
         total = grad.sum(0)  # (C_out,)
         grad_fc2 = against_square * scale.to(grad.dtype) + (total * bias.to(grad.dtype))[:, None]
         grad_scale = (against_square * fc2).sum().to(scale.dtype).view(1)
@@ -176,7 +194,7 @@ def norm_mlp_residual(
     """
     y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
     flat = x.reshape(-1, x.shape[-1])
-    tile = _tile_rows(flat, fc1.shape[0])
+    tile = _tile_rows(flat, fc1.shape[0], TILE)
     for rows, part in zip(flat.split(tile), y.view(flat.shape).split(tile)):
         relu = _product(F.layer_norm(rows, norm.shape, norm, None, eps), fc1, relu=True)
         mixed = _product(_square_(relu, scale, bias, relu), fc2)

@@ -20,7 +20,8 @@ def weights(channels=6, dtype=torch.float64):
 
 @pytest.mark.parametrize('shape', [(3, 5, 7, 6), (1, 6), (0, 6), (300, 6)])
 def test_equals_the_elementary_steps_with_every_gradient(shape, monkeypatch):
-    monkeypatch.setattr('mmhyena.ops.mlp.TILE', 24 * 128)  # 300 rows are three tiles
+    for name in ('TILE', 'KEPT_TILE'):
+        monkeypatch.setattr(f'mmhyena.ops.mlp.{name}', 24 * 128)  # 300 rows are three tiles
     args = torch.randn(shape, dtype=torch.float64, requires_grad=True), *weights()
     got, want = star_relu_mlp(*args), plain_mlp(*args)
     torch.testing.assert_close(got, want)
