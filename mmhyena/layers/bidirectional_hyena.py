@@ -31,6 +31,8 @@ class BidirectionalHyena(GatedMixer):
         window: Config of another window than bidirectional Hyena's.
     """
 
+    last_gate = 0
+
     def __init__(
         self,
         channels: int,
@@ -58,7 +60,3 @@ class BidirectionalHyena(GatedMixer):
 
     def _convolve(self, wide: Tensor) -> Tensor:
         return sequence_conv(self.short_conv, wide)
-
-    def _factors(self, wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x0, x1, v = wide.chunk(3, dim=-1)
-        return v, x1, x0

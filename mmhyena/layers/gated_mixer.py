@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops import map_bands, needs_bands, row_bands, unpadded_depthwise_conv
+from ..ops import map_bands, needs_bands, row_bands, split_gates, unpadded_depthwise_conv
 from .long_conv import LongConv
 from .plain import dense, is_plain
 from .token_mixer import TokenMixer
@@ -26,7 +26,12 @@ class GatedMixer(TokenMixer):
         short_conv: Depthwise convolution of 3C channels, of odd kernel.
         long_conv: The long convolution of C channels.
         norm: Whether both norms are there.
+
+    Attributes:
+        last_gate: Which third is ``gate``.
     """
+
+    last_gate = 2
 
     def __init__(self, channels: int, short_conv: nn.Conv1d | nn.Conv2d, long_conv: LongConv, norm: bool) -> None:
         super().__init__()
@@ -45,13 +50,9 @@ class GatedMixer(TokenMixer):
         """Return ``short_conv`` of a flattened map, channels last."""
         raise NotImplementedError
 
-    def _factors(self, wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``a``, ``b`` and ``gate``, channels last, out of their 3C channels."""
-        raise NotImplementedError
-
     def _gate(self, wide: Tensor) -> tuple[Tensor, Tensor]:
-        a, b, gate = self._factors(wide)
-        return self.gate_norm(a * b), gate
+        product, gate = split_gates(wide, self.last_gate)  # (B, *flattened, C)
+        return self.gate_norm(product), gate
 
     def prepare(self, spatial: Sequence[int]) -> Tensor:
         """Return the long kernel ``(C, *kernel)`` for maps of size ``spatial``."""

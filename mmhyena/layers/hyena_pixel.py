@@ -60,6 +60,3 @@ class HyenaPixel(GatedMixer):
 
     def _convolve(self, wide: Tensor) -> Tensor:
         return depthwise(self.short_conv, wide.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, H, W, 3C)
-
-    def _factors(self, wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return wide.chunk(3, dim=-1)

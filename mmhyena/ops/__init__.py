@@ -4,6 +4,7 @@ from .backends import BACKENDS, current_backend, use_backend
 from .bands import map_bands, needs_bands, row_bands
 from .depthwise import depthwise_conv, naive_depthwise_conv, unpadded_depthwise_conv
 from .fused import gated_long_conv
+from .gates import split_gates
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
 from .memory import keep_freed_memory
 from .mlp import linear, norm_mlp_residual, star_relu, star_relu_mlp
@@ -31,6 +32,7 @@ __all__ = [
     'prepare_kernel',
     'prepared_long_conv',
     'row_bands',
+    'split_gates',
     'star_relu',
     'star_relu_mlp',
     'unpadded_depthwise_conv',

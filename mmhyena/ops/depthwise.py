@@ -109,9 +109,20 @@ def _weight_grad(x: Tensor, grad: Tensor, padding: tuple[int, int]) -> Tensor:
     for image, gradient in zip(x.split(1), grad):
         for top in range(0, height, rows):
             kernel = gradient[:, top : top + rows].unsqueeze(1)  # (C, 1, rows, W)
-            first, last = top - above, top + kernel.shape[2] + above
-            band = image[:, :, max(first, 0) : last]
-            if first < 0 or last > height:
-                band = F.pad(band, (0, 0, max(-first, 0), max(last - height, 0)))
+            band = _rows(image, top - above, top + kernel.shape[2] + above)
             total += F.conv2d(band, kernel, padding=(0, beside), groups=channels)
     return total.transpose(0, 1)  # (C, 1, kh, kw)
+
+
+def _rows(x: Tensor, first: int, last: int) -> Tensor:
+    """Return rows ``first`` to ``last`` of ``x`` ``(1, C, H, W)``, zeros where it has none."""
+    inside = x[:, :, max(first, 0) : last]
+    if inside.shape[2] == last - first:
+        return inside
+    rows = x.new_empty(1, last - first, x.shape[3], x.shape[1]).permute(0, 3, 1, 2)  # channels last in memory
+    start = max(-first, 0)
+    stop = start + inside.shape[2]
+    rows[:, :, :start] = 0
+    rows[:, :, start:stop] = inside
+    rows[:, :, stop:] = 0
+    return rows

@@ -75,9 +75,8 @@ def _fft_lengths(spatial: Sequence[int], kernel: Sequence[int], left: Sequence[i
 def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
     step = channels
     if device.type == 'cpu':
-        threads = torch.get_num_threads()
-        fitting = CHUNK * max(1, threads // 2) / (batch * prod(lengths))
-        step = threads * ceil(fitting / threads)  # the same for every thread
+        fitting = CHUNK * max(1, torch.get_num_threads() // 2) / (batch * prod(lengths))
+        step = 16 * ceil(fitting / 16)  # whole cache lines where channels are last in memory
     for start in range(0, channels, step):
         yield slice(start, start + step)
 
