@@ -22,8 +22,10 @@ __all__ = ['linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 TILE = 2**20
 # The same where activations are kept anyway: larger products are faster.
 KEPT_TILE = 2**22
-# Below this many rows oneDNN's reordering of the weights costs more than its faster product gains.
-MIN_ROWS = 128
+# Below this many rows oneDNN's reordering of wide weights costs more than its faster product gains, and below a few
+# every product is bound by reading the weights.
+MIN_ROWS = 80
+FEW_ROWS = 16
 # From this many rows for each row of a weight on, its transpose for oneDNN costs less than the faster product gains.
 MANY_ROWS = 16
 
@@ -32,11 +34,11 @@ def _has_onednn_linear() -> bool:
     return has_onednn() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
 
 
-def _takes_onednn(x: Tensor, *weights: Tensor | None) -> bool:
+def _fits_onednn(x: Tensor, *weights: Tensor | None) -> bool:
     tensors = (x, *(w for w in weights if w is not None))
     return (
         _has_onednn_linear()
-        and x.numel() >= MIN_ROWS * x.shape[-1]
+        and x.numel() >= FEW_ROWS * x.shape[-1]
         and all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
         and all(t.device.type == 'cpu' and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
     )
@@ -44,18 +46,29 @@ def _takes_onednn(x: Tensor, *weights: Tensor | None) -> bool:
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
     """``x @ weight.T + bias``, rectified if asked; records no gradient."""
-    if _takes_onednn(x, weight, bias):
+    if not _fits_onednn(x, weight, bias):
+        y = F.linear(x, weight, bias)
+    elif x.numel() >= MIN_ROWS * x.shape[-1] or weight.shape[0] < weight.shape[1]:
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'relu' if relu else 'none', [], '')
-    y = F.linear(x, weight, bias)
+    else:
+        y = _few_rows_product(x, weight, bias)
     return y.relu_() if relu else y
+
+
+def _few_rows_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x @ weight.T + bias`` as the transpose of ``weight @ x.T``: the wide weight is read once, in order."""
+    columns = x.view(-1, x.shape[-1]).t()
+    y = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)  # (C_out, rows)
+    return y.t().contiguous().view(*x.shape[:-1], -1)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x @ weight.T + bias`` as ``F.linear`` does, ``(..., C_in)`` to ``(..., C_out)``.
 
-    oneDNN's product is used where no gradient is asked for: it reads the weights as they are, so nothing can be stale.
+    Where no gradient is asked for, the product is the fastest for the shape. All read the weights as they are, so
+    nothing can be stale.
     """
-    if records_nothing() and autocast_dtype(x) is None and _takes_onednn(x, weight, bias):
+    if records_nothing() and autocast_dtype(x) is None:
         return _product(x, weight, bias)
     return F.linear(x, weight, bias)
 

@@ -30,7 +30,7 @@ def test_equals_the_elementary_steps_with_every_gradient(shape, monkeypatch):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize('rows', [5, 200, 3000])
+@pytest.mark.parametrize('rows', [5, 20, 200, 3000])
 @pytest.mark.parametrize('scaled', [False, True])
 def test_norm_mlp_residual(rows, scaled):
     x, args, norm = torch.randn(2, rows, 6), [w.detach() for w in weights(dtype=torch.float32)], torch.randn(6)
@@ -56,15 +56,17 @@ def test_star_relu():
 
 
 @pytest.mark.parametrize('bias', [False, True])
-@pytest.mark.parametrize('rows', [3, 500])
-def test_linear_with_and_without_gradient(rows, bias):
-    x, w, b = torch.randn(rows, 20), torch.randn(30, 20, requires_grad=True), torch.randn(30) if bias else None
+@pytest.mark.parametrize('rows', [(3,), (5, 8), (500,), (2, 0)])
+@pytest.mark.parametrize('width', [12, 30])
+def test_linear_with_and_without_gradient(rows, width, bias):
+    x, w = torch.randn(*rows, 20), torch.randn(width, 20, requires_grad=True)
+    b = torch.randn(width) if bias else None
     want = F.linear(x, w, b)
     torch.testing.assert_close(linear(x, w, b), want)
     assert linear(x, w, b).requires_grad
     with torch.no_grad():
         torch.testing.assert_close(linear(x, w, b), want, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(linear(x[:, ::2], w[:, ::2], b), F.linear(x[:, ::2], w[:, ::2], b))
+        torch.testing.assert_close(linear(x[..., ::2], w[:, ::2], b), F.linear(x[..., ::2], w[:, ::2], b))
 
 
 def test_weights_are_read_as_they_are():
