@@ -13,6 +13,7 @@ from ..ops import autocast_dtype, norm_mlp_residual, records_nothing, star_relu_
 from ..registry import MODELS
 from .activation import StarReLU
 from .plain import is_plain
+from .token_mixer import TokenMixer
 
 __all__ = ['Downsample', 'MetaFormerBlock', 'Mlp', 'Scale']
 
@@ -107,6 +108,7 @@ class MetaFormerBlock(nn.Module):
             not self.training
             and records_nothing()
             and autocast_dtype(x) is None
+            and isinstance(self.token_mixer, TokenMixer)
             and is_plain(self.norm2, nn.LayerNorm)
             and is_plain(self.mlp, Mlp)
             and self.mlp.is_plain()

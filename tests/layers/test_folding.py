@@ -72,6 +72,18 @@ def test_large_maps_are_whole_for_hooks_and_other_parts(monkeypatch):
         assert len(bands) == 1
 
 
+def test_a_mixer_need_not_derive_from_ours():
+    class Shift(torch.nn.Module):
+        def forward(self, x, prepared=None):
+            return x.roll(1, dims=2)
+
+    module, x = block('conv'), torch.randn(2, 5, 6, 16)
+    module.token_mixer = Shift()
+    want = module(x)
+    with torch.no_grad():
+        torch.testing.assert_close(module.eval()(x), want, rtol=1e-4, atol=1e-5)
+
+
 def test_hooks_are_called_and_hooked_parts_replaced():
     module, x = block('hpx').eval(), torch.randn(1, 6, 6, 16)
     seen = []
