@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> None:
 
     from mmhyena.apis import Inferencer
     from mmhyena.apis.images import find_images
+    from mmhyena.apis.memory import keep_freed_memory
 
+    keep_freed_memory()
     images = find_images(args.images)
     out_dir = make_folder(args.out_dir)
     inferencer = Inferencer(args.model, args.checkpoint, device=args.device)

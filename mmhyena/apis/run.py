@@ -20,6 +20,7 @@ from ..checkpoints import read_checkpoint
 from .config import adapt_to_device, check_data, default_work_dir, load_config
 from .distributed import join_cpu_group
 from .errors import UserError
+from .memory import keep_freed_memory
 from .pretrained import check_pretrained
 from .toolkits import Toolkit, use_toolkit
 from .weights import load_weights
@@ -131,6 +132,7 @@ def evaluate(
 def _prepare(
     config: str | Path, work_dir: str | None, cfg_options: Mapping[str, Any] | None, launcher: str
 ) -> tuple[Config, Toolkit]:
+    keep_freed_memory()
     cfg = load_config(config, cfg_options)
     toolkit = use_toolkit(cfg)
     cfg.launcher = launcher

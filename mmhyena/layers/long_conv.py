@@ -12,7 +12,6 @@ from ..ops import (
     current_backend,
     is_compiling,
     is_exporting,
-    keep_freed_memory,
     long_conv,
     prepare_kernel,
     prepared_long_conv,
@@ -50,7 +49,6 @@ class LongConv(nn.Module):
         filter_resize: bool = False,
     ) -> None:
         super().__init__()
-        keep_freed_memory()
         self.kernel_size = tuple(kernel_size)
         self.causal = causal
         self.filter_resize = filter_resize

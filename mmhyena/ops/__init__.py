@@ -6,7 +6,6 @@ from .depthwise import depthwise_conv, naive_depthwise_conv, unpadded_depthwise_
 from .fused import gated_long_conv
 from .gates import split_gates
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
-from .memory import keep_freed_memory
 from .mlp import linear, norm_mlp_residual, star_relu, star_relu_mlp
 from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
 from .naive import naive_long_conv
@@ -21,7 +20,6 @@ __all__ = [
     'gated_long_conv',
     'is_compiling',
     'is_exporting',
-    'keep_freed_memory',
     'linear',
     'long_conv',
     'map_bands',

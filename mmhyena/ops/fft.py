@@ -75,8 +75,11 @@ def _fft_lengths(spatial: Sequence[int], kernel: Sequence[int], left: Sequence[i
 def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
     step = channels
     if device.type == 'cpu':
-        fitting = CHUNK * max(1, torch.get_num_threads() // 2) / (batch * prod(lengths))
-        step = 16 * ceil(fitting / 16)  # whole cache lines where channels are last in memory
+        threads = torch.get_num_threads()
+        fitting = CHUNK * max(1, threads // 2) / (batch * prod(lengths))
+        # Whole cache lines where channels are last in memory, and if that is too much, the same for every thread.
+        unit = 16 if fitting > 8 else threads
+        step = unit * ceil(fitting / unit)
     for start in range(0, channels, step):
         yield slice(start, start + step)
 

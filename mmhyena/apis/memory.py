@@ -18,6 +18,7 @@ def keep_freed_memory() -> None:
 
     glibc raises its thresholds for mapping and for giving back memory by itself, to once and twice the largest mapped
     block that was freed so far. One such block, allocated, never touched and freed, does that in advance; a forward
-    at 512 x 512 then takes a tenth less time (docs/performance.md). Elsewhere nothing happens.
+    at 512 x 512 then takes up to a tenth less time on a CPU (docs/performance.md). Elsewhere nothing happens. It holds
+    for the whole process, so programs call it and layers do not.
     """
     torch.empty(LARGEST, dtype=torch.uint8, device='cpu')
