@@ -78,7 +78,7 @@ def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: t
         threads = torch.get_num_threads()
         fitting = CHUNK * max(1, threads // 2) / (batch * prod(lengths))
         # Whole cache lines where channels are last in memory, and if that is too much, the same for every thread.
-        unit = 16 if fitting > 8 else threads
+        unit = 16 if fitting > 8 else min(threads, ceil(fitting))
         step = unit * ceil(fitting / unit)
     for start in range(0, channels, step):
         yield slice(start, start + step)
