@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops import map_bands, needs_bands, row_bands, split_gates, unpadded_depthwise_conv
+from ..ops import add_residual, map_bands, needs_bands, row_bands, split_gates, unpadded_depthwise_conv
 from .long_conv import LongConv
 from .plain import dense, is_plain
 from .token_mixer import TokenMixer
@@ -78,21 +78,16 @@ class GatedMixer(TokenMixer):
         )
         mixed = self.long_conv(gated.movedim(-1, 1)).movedim(1, -1)
         for out, here, rows in row_bands(gate, mixed, flat):
-            y = dense(self.out_proj, self.out_norm(out * here))
-            if scale is None:
-                torch.add(y, rows, out=out)
-            else:
-                torch.addcmul(y, rows, scale, out=out)
+            add_residual(dense(self.out_proj, self.out_norm(out * here)), rows, scale, out=out)
         return gate.view_as(x)
 
     def _takes_bands(self, x: Tensor, norm: nn.Module) -> bool:
         """Whether ``x`` is large and nobody hooked into a part or put something else in its place."""
-        pixelwise = (nn.Linear, nn.LayerNorm, nn.Identity)
         parts = self.in_proj, self.gate_norm, self.out_norm, self.out_proj, norm
         return (
             needs_bands(x, self.in_proj.out_features)
             and type(self).forward is GatedMixer.forward
             and is_plain(self, type(self))
-            and any(is_plain(self.short_conv, kind) for kind in (nn.Conv1d, nn.Conv2d))
-            and all(any(is_plain(part, kind) for kind in pixelwise) for part in parts)
+            and is_plain(self.short_conv, nn.Conv1d, nn.Conv2d)
+            and all(is_plain(part, nn.Linear, nn.LayerNorm, nn.Identity) for part in parts)
         )

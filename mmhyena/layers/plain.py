@@ -9,9 +9,9 @@ from ..ops import depthwise_conv, linear
 __all__ = ['dense', 'depthwise', 'is_plain', 'sequence_conv']
 
 
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether ``module`` is a ``kind`` and nothing else, with no hook and no parametrization that a call would run."""
-    return type(module) is kind and not (
+def is_plain(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether ``module`` is of one of ``kinds`` and nothing else, with no hook that a call would run."""
+    return type(module) in kinds and not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from ..ops import add_residual
 
 __all__ = ['TokenMixer']
 
@@ -39,5 +40,4 @@ class TokenMixer(nn.Module):
             norm: The norm before the mixer.
             scale: ``(C,)``, or None for 1.
         """
-        mixed = self(norm(x))
-        return x + mixed if scale is None else torch.addcmul(mixed, x, scale)
+        return add_residual(self(norm(x)), x, scale)

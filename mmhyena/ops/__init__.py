@@ -6,13 +6,14 @@ from .depthwise import depthwise_conv, naive_depthwise_conv, unpadded_depthwise_
 from .fused import gated_long_conv
 from .gates import split_gates
 from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
-from .mlp import linear, norm_mlp_residual, star_relu, star_relu_mlp
+from .mlp import add_residual, linear, norm_mlp_residual, star_relu, star_relu_mlp
 from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
 from .naive import naive_long_conv
 
 __all__ = [
     'BACKENDS',
     'PreparedKernel',
+    'add_residual',
     'autocast_dtype',
     'records_nothing',
     'current_backend',

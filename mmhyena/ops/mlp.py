@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .mode import autocast_dtype, has_onednn, is_recording_graph, records_nothing
 
-__all__ = ['linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
+__all__ = ['add_residual', 'linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 
 # Hidden activations of a tile, in elements: beyond about 4 MiB they fall out of the cache (docs/performance.md).
 TILE = 2**20
@@ -181,6 +181,13 @@ class _StarReLUMlp(torch.autograd.Function):
         return grad_x, grad_fc1, grad_fc2, grad_scale, grad_bias
 
 
+def add_residual(branch: Tensor, x: Tensor, scale: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """Return ``scale * x + branch``, all ``(..., C)`` and ``scale`` ``(C,)`` or None for 1, into ``out`` if given."""
+    if scale is None:
+        return torch.add(branch, x, out=out)
+    return torch.addcmul(branch, x, scale, out=out)
+
+
 def norm_mlp_residual(
     x: Tensor,
     norm: Tensor,
@@ -211,8 +218,5 @@ def norm_mlp_residual(
     for rows, part in zip(flat.split(tile), y.view(flat.shape).split(tile)):
         relu = _product(F.layer_norm(rows, norm.shape, norm, None, eps), fc1, relu=True)
         mixed = _product(_square_(relu, scale, bias, relu), fc2)
-        if res_scale is None:
-            torch.add(mixed, rows, out=part)
-        else:
-            torch.addcmul(mixed, rows, res_scale, out=part)
+        add_residual(mixed, rows, res_scale, out=part)
     return y
