@@ -1,8 +1,8 @@
 """Working through a large map band by band, so that the widest maps in between are never whole.
 
 The projection of a Hyena mixer to three times the channels and the short convolution behind it make its widest maps.
-Beyond 32 MiB the C library maps memory anew for each of them and the system clears it page by page, which takes as long
-as the work itself. A band fits into memory that was used before, and into the caches.
+The C library gives such memory back to the system when a map is freed, or maps it anew from 32 MiB on, and clearing its
+pages again takes as long as the work itself. A band fits into memory that was used before, and into the caches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .mode import autocast_dtype, records_nothing
 __all__ = ['map_bands', 'needs_bands', 'row_bands']
 
 # Elements beyond which a map is worked on in bands, and elements of a band (docs/performance.md).
-LARGE = 2**23
+LARGE = 2**22
 BAND = 2**20
 
 
