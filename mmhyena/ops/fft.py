@@ -22,7 +22,7 @@ __all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
 
 # Elements of the padded map that are worked on at a time, for each two cores: few enough for the caches and for the
 # allocator to keep the memory, and enough to hide what each call costs (docs/performance.md).
-CHUNK = 2**19
+CHUNK = 3 * 2**17
 
 
 class _Padding:
@@ -79,7 +79,8 @@ def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: t
         fitting = CHUNK * max(1, threads // 2) / (batch * prod(lengths))
         # Whole cache lines where channels are last in memory, and if that is too much, the same for every thread.
         unit = 16 if fitting > 8 else min(threads, ceil(fitting))
-        step = unit * ceil(fitting / unit)
+        chunks = ceil(channels / (unit * ceil(fitting / unit)))
+        step = unit * ceil(channels / chunks / unit)  # about equal parts
     for start in range(0, channels, step):
         yield slice(start, start + step)
 
