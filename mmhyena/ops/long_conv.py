@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .backends import choose_backend
 from .dft import dft_conv, dft_conv_prepared, dft_kernel
-from .direct import direct_conv, direct_weight
+from .direct import direct_conv, direct_weight, pack_direct_weight
 from .fft import conv_with_spectrum, fft_conv, kernel_spectrum
 from .geometry import AxisGeometry, geometry
 
@@ -140,7 +140,7 @@ def prepare_kernel(
         elif backend == 'dft':
             spectrum = dft_kernel(kernel, axes, spatial).contiguous()
         else:
-            spectrum = direct_weight(kernel, axes).contiguous()
+            spectrum = pack_direct_weight(direct_weight(kernel, axes).contiguous(), axes, spatial)
     return PreparedKernel(spatial, axes, backend, kernel, spectrum)
 
 
