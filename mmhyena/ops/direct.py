@@ -32,9 +32,8 @@ def pack_direct_weight(weight: Tensor, axes: Sequence[AxisGeometry], spatial: Se
 
     It is made for maps ``(1, C, *spatial)`` and serves every batch; others have it moved again.
     """
-    kernel = weight.shape[2:]
-    packs = len(axes) == 2 and _is_wide(kernel) and weight.dtype == torch.float32
-    if not (packs and weight.device.type == 'cpu' and has_onednn()):
+    is_served = weight.device.type == 'cpu' and weight.dtype == torch.float32 and has_onednn()
+    if not (is_served and len(axes) == 2 and _is_wide(weight)):
         return weight
     channels = weight.shape[0]
     return torch.ops.mkldnn._reorder_convolution_weight(
@@ -46,8 +45,7 @@ def direct_conv(u: Tensor, weight: Tensor, axes: Sequence[AxisGeometry]) -> Tens
     """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`direct_weight`, packed or not."""
     padding, channels = _padding(axes), u.shape[1]
     if len(axes) == 2 and u.device.type == 'cpu':
-        wide = _is_wide(weight.shape[2:])
-        u = u.contiguous(memory_format=torch.channels_last if wide else torch.contiguous_format)
+        u = u.contiguous(memory_format=torch.channels_last if _is_wide(weight) else torch.contiguous_format)
     if weight.is_mkldnn:
         return torch.ops.mkldnn._convolution_pointwise(
             u, weight, None, padding, [1, 1], [1, 1], channels, 'none', [], ''
@@ -59,8 +57,8 @@ def _padding(axes: Sequence[AxisGeometry]) -> list[int]:
     return [max(axis.left, axis.right) for axis in axes]
 
 
-def _is_wide(kernel: Sequence[int]) -> bool:
-    return max(kernel) > CHANNELS_FIRST_TAPS
+def _is_wide(weight: Tensor) -> bool:
+    return max(weight.shape[2:]) > CHANNELS_FIRST_TAPS
 
 
 def _missing(here: int, there: int) -> int:

@@ -79,8 +79,8 @@ def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: t
         fitting = CHUNK * max(1, threads // 2) / (batch * prod(lengths))
         # Whole cache lines where channels are last in memory, and if that is too much, the same for every thread.
         unit = 16 if fitting > 8 else min(threads, ceil(fitting))
-        chunks = ceil(channels / (unit * ceil(fitting / unit)))
-        step = unit * ceil(channels / chunks / unit)  # about equal parts
+        largest = unit * ceil(fitting / unit)
+        step = unit * ceil(channels / ceil(channels / largest) / unit)  # about equal parts
     for start in range(0, channels, step):
         yield slice(start, start + step)
 
