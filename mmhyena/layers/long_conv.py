@@ -13,6 +13,7 @@ from ..ops import (
     is_compiling,
     is_exporting,
     long_conv,
+    pack_kernel,
     prepare_kernel,
     prepared_long_conv,
 )
@@ -81,7 +82,8 @@ class LongConv(nn.Module):
     def _prepared(self, spatial: tuple[int, ...], dtype: torch.dtype) -> PreparedKernel:
 
         def make_kernel() -> PreparedKernel:
-            return prepare_kernel(self.kernel(spatial), self.skip, spatial, causal=self.causal, dtype=dtype)
+            kernel = self.kernel(spatial)
+            return pack_kernel(prepare_kernel(kernel, self.skip, spatial, causal=self.causal, dtype=dtype))
 
         return self._cache.get((spatial, dtype, current_backend()), tensors_of(self), make_kernel)
 

@@ -5,7 +5,7 @@ from .bands import map_bands, needs_bands, row_bands
 from .depthwise import depthwise_conv, naive_depthwise_conv, unpadded_depthwise_conv
 from .fused import gated_long_conv
 from .gates import split_gates
-from .long_conv import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from .long_conv import PreparedKernel, long_conv, pack_kernel, prepare_kernel, prepared_long_conv
 from .mlp import add_residual, linear, norm_mlp_residual, star_relu, star_relu_mlp
 from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
 from .naive import naive_long_conv
@@ -28,6 +28,7 @@ __all__ = [
     'naive_long_conv',
     'needs_bands',
     'norm_mlp_residual',
+    'pack_kernel',
     'prepare_kernel',
     'prepared_long_conv',
     'row_bands',

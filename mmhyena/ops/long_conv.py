@@ -14,7 +14,7 @@ from .direct import direct_conv, direct_weight, pack_direct_weight
 from .fft import conv_with_spectrum, fft_conv, kernel_spectrum
 from .geometry import AxisGeometry, geometry
 
-__all__ = ['PreparedKernel', 'long_conv', 'prepare_kernel', 'prepared_long_conv']
+__all__ = ['PreparedKernel', 'long_conv', 'pack_kernel', 'prepare_kernel', 'prepared_long_conv']
 
 
 class PreparedKernel(NamedTuple):
@@ -140,8 +140,18 @@ def prepare_kernel(
         elif backend == 'dft':
             spectrum = dft_kernel(kernel, axes, spatial).contiguous()
         else:
-            spectrum = pack_direct_weight(direct_weight(kernel, axes).contiguous(), axes, spatial)
+            spectrum = direct_weight(kernel, axes).contiguous()
     return PreparedKernel(spatial, axes, backend, kernel, spectrum)
+
+
+def pack_kernel(kernel: PreparedKernel) -> PreparedKernel:
+    """Return ``kernel`` with its weight in oneDNN's layout where that is faster.
+
+    Such a kernel can be neither copied nor pickled, traced nor compiled.
+    """
+    if kernel.backend != 'direct':
+        return kernel
+    return kernel._replace(spectrum=pack_direct_weight(kernel.spectrum, kernel.axes, kernel.spatial))
 
 
 def prepared_long_conv(u: Tensor, kernel: PreparedKernel) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 
-from mmhyena.ops import naive_long_conv, prepare_kernel, prepared_long_conv
+from mmhyena.ops import naive_long_conv, pack_kernel, prepare_kernel, prepared_long_conv
 from mmhyena.ops.direct import CHANNELS_FIRST_TAPS
 
 CASES = [
@@ -21,7 +24,8 @@ CASES = [
 def prepared_case(spatial, taps, causal, dtype=torch.float32, channels=19):
     k = torch.randn(channels, *taps, dtype=dtype) / 9
     skip = torch.randn(channels, dtype=dtype)
-    return k, skip, prepare_kernel(k, skip, spatial, causal=causal, dtype=dtype, backend='direct')
+    kernel = prepare_kernel(k, skip, spatial, causal=causal, dtype=dtype, backend='direct')
+    return k, skip, pack_kernel(kernel)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='torch without oneDNN')
@@ -43,3 +47,17 @@ def test_what_onednn_does_not_serve_is_not_packed():
     assert not prepared_case((7, 7), (13, 13), False)[2].spectrum.is_mkldnn
     with torch.backends.mkldnn.flags(enabled=False):
         assert not prepared_case((8, 8), (taps, taps), False)[2].spectrum.is_mkldnn
+
+
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda kernel: pickle.loads(pickle.dumps(kernel))])
+def test_a_kernel_is_not_packed_unasked_and_can_be_copied(copied):
+    kernel = prepare_kernel(torch.randn(3, 27, 27), None, (14, 14), backend='direct')
+    u = torch.randn(1, 3, 14, 14)
+    torch.testing.assert_close(prepared_long_conv(u, copied(kernel)), prepared_long_conv(u, kernel), rtol=0, atol=0)
+
+
+def test_a_kernel_that_is_not_packed_can_be_traced():
+    kernel = prepare_kernel(torch.randn(3, 27, 27), None, (14, 14), backend='direct')
+    u = torch.randn(1, 3, 14, 14)
+    traced = torch.jit.trace(lambda x: prepared_long_conv(x, kernel), u)
+    torch.testing.assert_close(traced(u), prepared_long_conv(u, kernel), rtol=0, atol=0)
