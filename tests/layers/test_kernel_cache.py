@@ -74,12 +74,37 @@ def by_buffer(module, x):
     module.window.distance.data.mul_(2)
 
 
+def by_transposing(module, x):
+    weight = module.filter.mlp[2].weight
+    assert weight.shape[0] == weight.shape[1]
+    weight.data = weight.data.t()
+
+
+def by_data_of_strided_memory(module, x):
+    weight = module.filter.mlp[0].weight
+    weight.data = weight.data.t().contiguous().t()
+    assert not weight.is_contiguous()
+    with torch.no_grad():
+        module(x)
+    weight.data[-1, -1] += 0.5
+
+
 def by_new_parameter(module, x):
     module.skip = nn.Parameter(torch.full_like(module.skip, 3.0))
 
 
 @pytest.mark.parametrize(
-    'change', [by_optimizer, by_load_state_dict, by_data, by_one_element, by_buffer, by_new_parameter]
+    'change',
+    [
+        by_optimizer,
+        by_load_state_dict,
+        by_data,
+        by_one_element,
+        by_buffer,
+        by_transposing,
+        by_data_of_strided_memory,
+        by_new_parameter,
+    ],
 )
 def test_change_of_weights_is_seen(module, x, change):
     with torch.no_grad():
@@ -154,6 +179,40 @@ def test_training_sees_every_step(module, x):
         before = module(x).detach()
         by_optimizer(module, x)
         assert not torch.allclose(module(x), before)
+
+
+@pytest.mark.parametrize(
+    'source',
+    [torch.tensor([1.0, float('nan')]), torch.zeros(()), torch.zeros(3, 0), torch.arange(6.0).view(2, 3).t()[1:]],
+    ids=['nan', 'scalar', 'empty', 'strided'],
+)
+def test_unchanged_tensors_of_any_kind_are_current(source):
+    cache, made = TensorCache(), []
+    for _ in range(2):
+        cache.get('key', [source], lambda: made.append(0))
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.int8, torch.bool])
+def test_types_of_any_width_are_compared(dtype):
+    cache, source, made = TensorCache(), torch.zeros(3, dtype=dtype), []
+    for _ in range(2):
+        cache.get('key', [source], lambda: made.append(0))
+    source.data[2] = 1
+    cache.get('key', [source], lambda: made.append(0))
+    assert len(made) == 2
+
+
+def test_storage_of_weights_can_be_resized(module, x):
+    """FSDP frees and fills the memory of weights so."""
+    with torch.no_grad():
+        module(x)
+    storage, values = module.skip.untyped_storage(), module.skip.detach() + 1
+    size = storage.nbytes()
+    storage.resize_(0)
+    storage.resize_(size)
+    module.skip.data.copy_(values)
+    assert_current(module, x)
 
 
 def test_least_recently_used_value_goes_first():
