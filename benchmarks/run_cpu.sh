@@ -18,3 +18,4 @@ for size in 224 512 800x1344; do
 done
 run train backbone hpx_former_s18 --size 512 --mode train --batch 2 --rounds 5 "$@"
 run memory backbone hpx_former_s18 hb_former_s18 --size 512 --mode memory
+${PYTHON:-python} benchmarks/ceiling.py
