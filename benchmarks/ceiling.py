@@ -9,15 +9,14 @@ python benchmarks/ceiling.py --size 800x1344
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import torch
+from official_formula import as_official_formula
 from rich.progress import track
 from torch import Tensor, nn
 
@@ -33,13 +32,24 @@ TILE = 2**20
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description='The formula against the matrix products that all sides share.')
-    parser.add_argument('archs', nargs='*', default=['hpx_former_s18', 'hb_former_s18'])
-    parser.add_argument('--size', nargs='+', default=['224', '512', '800x1344'])
+    parser.add_argument(
+        '--arch', nargs='+', choices=list(HyenaFormer.arch_settings), default=['hpx_former_s18', 'hb_former_s18']
+    )
+    parser.add_argument('--size', nargs='+', type=image_size, default=[(224, 224), (512, 512), (800, 1344)])
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--csv', type=Path, default=ROOT / 'benchmarks/results/cpu_ceiling.csv')
     args = parser.parse_args(argv)
     args.argv = list(sys.argv[1:] if argv is None else argv)
     return args
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Return ``(800, 1344)`` for '800x1344', and ``(224, 224)`` for '224'."""
+    height, _, width = text.partition('x')
+    try:
+        return int(height), int(width or height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not of the form N or NxN') from None
 
 
 def shared_products(backbone: nn.Module, x: Tensor) -> list[Callable[[], Tensor]]:
@@ -86,25 +96,16 @@ def _product(layer: nn.Linear, x: Tensor, rows_of: Callable[..., Tensor]) -> Cal
     return product
 
 
-def load_formula() -> ModuleType:
-    """Return the module that makes the formula of a backbone, which is beside this file."""
-    spec = importlib.util.spec_from_file_location('official_formula', ROOT / 'benchmarks/official_formula.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @torch.no_grad()
-def measure(arch: str, size: str, rounds: int) -> dict:
+def measure(arch: str, size: tuple[int, int], rounds: int) -> dict:
     """Time shared products and formula in turn."""
     backbone = HyenaFormer(arch=arch).eval()
-    official = load_formula().as_official_formula(backbone).eval()
-    height, _, width = size.partition('x')
-    x = torch.randn(1, 3, int(height), int(width or height))
+    official = as_official_formula(backbone).eval()
+    x = torch.randn(1, 3, *size)
     products = shared_products(backbone, x)
     timing = time_pairs(lambda: [product() for product in products], lambda: official(x), rounds=rounds)
     return dict(
-        case=f'{arch} {size}',
+        case=f'{arch} {size[0]}x{size[1]}',
         products_ms=f'{timing.first_ms:.1f}',
         official_ms=f'{timing.second_ms:.1f}',
         ceiling=f'{timing.ratio:.2f}',
@@ -116,7 +117,7 @@ def main() -> None:
     """Measure and write the csv."""
     args = parse_args()
     command = f'python benchmarks/ceiling.py {shlex.join(args.argv)}'.strip()
-    cases = [(arch, size) for size in args.size for arch in args.archs]
+    cases = [(arch, size) for size in args.size for arch in args.arch]
     rows = [measure(*case, args.rounds) for case in track(cases, 'ceiling')]
     write_csv(args.csv, rows, machine_facts(), command)
 

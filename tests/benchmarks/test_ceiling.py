@@ -1,6 +1,6 @@
 """The products that every implementation shares are all there, whole."""
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 import pytest
@@ -9,16 +9,13 @@ from torch import nn
 
 from mmhyena.backbones import HyenaFormer
 
-PATH = Path(__file__).resolve().parents[2] / 'benchmarks/ceiling.py'
+BENCHMARKS = Path(__file__).resolve().parents[2] / 'benchmarks'
 
 
 @pytest.fixture
-def ceiling():
-    pytest.importorskip('rich')
-    spec = importlib.util.spec_from_file_location('ceiling', PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def ceiling(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module('ceiling')
 
 
 @torch.no_grad()
@@ -41,3 +38,10 @@ def test_products_take_every_multiplication(ceiling, monkeypatch):
         multiply()
     assert len(products) == 4 * 18 + 4  # two projections and the MLP's in each block, stem and downsampling
     assert sum(done) == sum(wanted)
+
+
+def test_bad_size_is_one_line(ceiling, capsys):
+    with pytest.raises(SystemExit) as stop:
+        ceiling.parse_args(['--size', '800by600'])
+    assert stop.value.code == 2
+    assert "'800by600' is not of the form N or NxN" in capsys.readouterr().err
