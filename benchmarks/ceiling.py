@@ -21,6 +21,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmhyena.apis.benchmark import check_agreement, machine_facts, time_pairs, write_csv
+from mmhyena.apis.cli import parse_size, run_cli
 from mmhyena.backbones import HyenaFormer
 from mmhyena.ops import linear
 
@@ -35,21 +36,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--arch', nargs='+', choices=list(HyenaFormer.arch_settings), default=['hpx_former_s18', 'hb_former_s18']
     )
-    parser.add_argument('--size', nargs='+', type=image_size, default=[(224, 224), (512, 512), (800, 1344)])
+    parser.add_argument('--size', nargs='+', default=['224', '512', '800x1344'])
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--threads', type=int)
+    parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall')
     parser.add_argument('--csv', type=Path, default=ROOT / 'benchmarks/results/cpu_ceiling.csv')
     args = parser.parse_args(argv)
     args.argv = list(sys.argv[1:] if argv is None else argv)
     return args
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Return ``(800, 1344)`` for '800x1344', and ``(224, 224)`` for '224'."""
-    height, _, width = text.partition('x')
-    try:
-        return int(height), int(width or height)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not of the form N or NxN') from None
 
 
 def shared_products(backbone: nn.Module, x: Tensor) -> list[Callable[[], Tensor]]:
@@ -97,15 +91,21 @@ def _product(layer: nn.Linear, x: Tensor, rows_of: Callable[..., Tensor]) -> Cal
 
 
 @torch.no_grad()
-def measure(arch: str, size: tuple[int, int], rounds: int) -> dict:
+def measure(arch: str, size: Sequence[int], rounds: int, clock: str) -> dict:
     """Time shared products and formula in turn."""
     backbone = HyenaFormer(arch=arch).eval()
     official = as_official_formula(backbone).eval()
     x = torch.randn(1, 3, *size)
     products = shared_products(backbone, x)
-    timing = time_pairs(lambda: [product() for product in products], lambda: official(x), rounds=rounds)
+
+    def multiply() -> None:
+        for product in products:  # each result is dropped, so that the next one takes its memory
+            product()
+
+    timing = time_pairs(multiply, lambda: official(x), rounds=rounds, clock=clock)
     return dict(
-        case=f'{arch} {size[0]}x{size[1]}',
+        case=f'{arch} {"x".join(map(str, size))}',
+        clock=clock,
         products_ms=f'{timing.first_ms:.1f}',
         official_ms=f'{timing.second_ms:.1f}',
         ceiling=f'{timing.ratio:.2f}',
@@ -113,14 +113,21 @@ def measure(arch: str, size: tuple[int, int], rounds: int) -> dict:
     )
 
 
-def main() -> None:
-    """Measure and write the csv."""
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Measure every case and write the csv."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    cases = [(arch, parse_size(size)) for size in args.size for arch in args.arch]
+    rows = [measure(*case, args.rounds, args.clock) for case in track(cases, 'ceiling')]
     command = f'python benchmarks/ceiling.py {shlex.join(args.argv)}'.strip()
-    cases = [(arch, size) for size in args.size for arch in args.arch]
-    rows = [measure(*case, args.rounds) for case in track(cases, 'ceiling')]
     write_csv(args.csv, rows, machine_facts(), command)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and return the exit code."""
+    args = parse_args(argv)
+    return run_cli(lambda: run(args))
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

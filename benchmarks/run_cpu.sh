@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every CPU figure of docs/performance.md: sh benchmarks/run_cpu.sh [options of benchmark.py]
+# Every CPU figure of docs/performance.md: sh benchmarks/run_cpu.sh [--threads N] [--clock cpu] [--rounds N]
 # On a machine that others use as well: sh benchmarks/run_cpu.sh --threads 1 --clock cpu
 set -e
 cd "$(dirname "$0")/.."
@@ -18,4 +18,4 @@ for size in 224 512 800x1344; do
 done
 run train backbone hpx_former_s18 --size 512 --mode train --batch 2 --rounds 5 "$@"
 run memory backbone hpx_former_s18 hb_former_s18 --size 512 --mode memory
-${PYTHON:-python} benchmarks/ceiling.py
+${PYTHON:-python} benchmarks/ceiling.py "$@"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from .errors import UserError
 
-__all__ = ['add_run_arguments', 'prepare_process', 'run_cli']
+__all__ = ['add_run_arguments', 'parse_size', 'prepare_process', 'run_cli']
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,23 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def parse_size(text: str, axes: int = 2) -> tuple[int, ...]:
+    """Return ``(800, 1344)`` for '800x1344'; one number stands for a square.
+
+    Raises:
+        UserError: If ``text`` is not of that form.
+    """
+    try:
+        sizes = tuple(int(part) for part in text.split('x'))
+    except ValueError:
+        sizes = ()
+    if len(sizes) == 1:
+        sizes *= axes
+    if len(sizes) != axes or min(sizes) < 1:
+        raise UserError(f'size {text!r} is not of the form {"x".join(["N"] * axes)}')
+    return sizes
 
 
 def prepare_process(local_rank: int = 0) -> None:

@@ -1,5 +1,6 @@
 """The products that every implementation shares are all there, whole."""
 
+import csv
 import importlib
 from pathlib import Path
 
@@ -40,8 +41,16 @@ def test_products_take_every_multiplication(ceiling, monkeypatch):
     assert sum(done) == sum(wanted)
 
 
-def test_bad_size_is_one_line(ceiling, capsys):
-    with pytest.raises(SystemExit) as stop:
-        ceiling.parse_args(['--size', '800by600'])
-    assert stop.value.code == 2
-    assert "'800by600' is not of the form N or NxN" in capsys.readouterr().err
+@pytest.mark.parametrize('size', ['800by600', '0', '1x2x3'])
+def test_bad_size_is_one_line(ceiling, capsys, tmp_path, size):
+    assert ceiling.main(['--size', '32', size, '--csv', str(tmp_path / 'rows.csv')]) == 2
+    assert capsys.readouterr().err == f"error: size '{size}' is not of the form NxN\n"
+    assert not any(tmp_path.iterdir())
+
+
+def test_rows_carry_machine_and_command(ceiling, tmp_path):
+    out = tmp_path / 'rows.csv'
+    assert ceiling.main(['--arch', 'hpx_former_tiny', '--size', '32x48', '--rounds', '2', '--csv', str(out)]) == 0
+    (row,) = csv.DictReader(out.open())
+    assert row['case'] == 'hpx_former_tiny 32x48' and float(row['ceiling']) > 0
+    assert row['torch'] == torch.__version__ and '--size 32x48' in row['command']

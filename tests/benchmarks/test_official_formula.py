@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.utils import digit_version
 
 from mmhyena.apis.benchmark import Timing, saved_bytes, time_pairs
 from mmhyena.backbones import HyenaFormer
@@ -61,8 +62,10 @@ def test_backbone_equals_ours_with_every_gradient(formula, mixer):
 @pytest.mark.parametrize('arch,mib', [('hpx_former_s18', 1621), ('hb_former_s18', 1229)])
 def test_yardstick_keeps_as_much_as_the_official_code(formula, arch, mib):
     """Figures of the official code at 512 x 512, batch 1, gradients of features included."""
+    # torch 2.1 keeps 1.2 % more.
+    tolerance = 0.01 if digit_version(torch.__version__) >= digit_version('2.4') else 0.015
     plain, x = formula.as_official_formula(HyenaFormer(arch=arch)), torch.randn(1, 3, 512, 512)
-    assert saved_bytes(lambda: plain(x)) / 2**20 == pytest.approx(mib, rel=0.015)  # torch 2.1 keeps 1.2 % more
+    assert saved_bytes(lambda: plain(x)) / 2**20 == pytest.approx(mib, rel=tolerance)
 
 
 def test_tool_writes_rows_with_machine_and_command(tool, tmp_path, capsys):

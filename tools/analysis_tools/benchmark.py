@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mmhyena.apis.benchmark import check_agreement, machine_facts, peak_bytes, saved_bytes, time_pairs, write_csv
-from mmhyena.apis.cli import run_cli
+from mmhyena.apis.cli import parse_size, run_cli
 from mmhyena.apis.config import load_config
 from mmhyena.apis.errors import UserError
 from mmhyena.apis.loss_step import LossStep
@@ -81,19 +81,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.argv = list(sys.argv[1:] if argv is None else argv)
     return args
-
-
-def parse_size(text: str, axes: int = 2) -> tuple[int, ...]:
-    """Return ``(800, 1344)`` for '800x1344'; one number stands for a square."""
-    try:
-        sizes = tuple(int(part) for part in text.split('x'))
-    except ValueError:
-        sizes = ()
-    if len(sizes) == 1:
-        sizes *= axes
-    if len(sizes) != axes or min(sizes) < 1:
-        raise UserError(f'size {text!r} is not of the form {"x".join(["N"] * axes)}')
-    return sizes
 
 
 class Case:
