@@ -3,7 +3,7 @@
 Linear layers and dense convolutions are the same in every implementation. Their time alone, on data in the caches, is a
 lower bound of a forward's in float32, so the formula's time over it is what no work on the rest can exceed.
 
-python benchmarks/ceiling.py --size 800x1344
+python -m benchmarks.ceiling --size 800x1344
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from official_formula import as_official_formula
 from rich.progress import track
 from torch import Tensor, nn
 
-from mmhyena.apis.benchmark import check_agreement, machine_facts, time_pairs, write_csv
-from mmhyena.apis.cli import parse_size, run_cli
+from benchmarks.harness import check_agreement, machine_facts, time_pairs, write_csv
+from benchmarks.official_formula import as_official_formula
 from mmhyena.backbones import HyenaFormer
 from mmhyena.ops import linear
+from mmhyena.utils.cli import parse_size, run_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 # Elements of an output made at a time: they stay in the caches, and no memory is mapped anew.
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     cases = [(arch, parse_size(size)) for size in args.size for arch in args.arch]
     rows = [measure(*case, args.rounds, args.clock) for case in track(cases, 'ceiling')]
-    command = f'python benchmarks/ceiling.py {shlex.join(args.argv)}'.strip()
+    command = f'python -m benchmarks.ceiling {shlex.join(args.argv)}'.strip()
     write_csv(args.csv, rows, machine_facts(), command)
 
 

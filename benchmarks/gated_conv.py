@@ -1,6 +1,6 @@
 """The fused gated 2-D long convolution on a GPU against the official formula, with the roofline bound.
 
-python benchmarks/gated_conv.py --batch 64 --channels 64 --size 56 --kernel 111
+python -m benchmarks.gated_conv --batch 64 --channels 64 --size 56 --kernel 111
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 import torch
-from official_formula import formula_long_conv
 from torch import Tensor
 
-from mmhyena.apis.benchmark import check_agreement, machine_facts, time_pairs, write_csv
-from mmhyena.apis.cli import run_cli
-from mmhyena.apis.errors import UserError
-from mmhyena.ops.fused import fused_reason, gated_long_conv
+from benchmarks.harness import check_agreement, machine_facts, time_pairs, write_csv
+from benchmarks.official_formula import formula_long_conv
+from mmhyena.errors import UserError
+from mmhyena.ops.triton.gated_conv import fused_reason, gated_long_conv
+from mmhyena.utils.cli import run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -82,7 +82,7 @@ def benchmark(args: argparse.Namespace) -> None:
     for row in rows:
         print(row)
     if args.out:
-        write_csv(args.out, rows, machine_facts('cuda'), 'python benchmarks/gated_conv.py ' + shlex.join(args.argv))
+        write_csv(args.out, rows, machine_facts('cuda'), 'python -m benchmarks.gated_conv ' + shlex.join(args.argv))
 
 
 if __name__ == '__main__':

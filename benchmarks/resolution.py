@@ -1,6 +1,6 @@
 """Time of a forward against the resolution, for Hyena-type and other networks, as csv and plot.
 
-python benchmarks/resolution.py --threads 1 --clock cpu
+python -m benchmarks.resolution --threads 1 --clock cpu
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from rich.progress import track
 from torch import nn
 
-from mmhyena.apis.benchmark import machine_facts, write_csv
+from benchmarks.harness import machine_facts, write_csv
 from mmhyena.backbones import HyenaFormer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +103,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     if not args.plot_only:
-        write_csv(args.csv, measure(args), machine_facts(), 'python benchmarks/resolution.py ' + shlex.join(args.argv))
+        write_csv(args.csv, measure(args), machine_facts(), 'python -m benchmarks.resolution ' + shlex.join(args.argv))
     with args.csv.open() as file:
         draw(list(csv.DictReader(file)), args.png)
 

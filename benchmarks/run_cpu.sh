@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 run() {
     name=$1
     shift
-    ${PYTHON:-python} tools/analysis_tools/benchmark.py "$@" --out "benchmarks/results/cpu_$name.csv"
+    ${PYTHON:-python} -m benchmarks.compare "$@" --out "benchmarks/results/cpu_$name.csv"
 }
 run op op 64x56x56 64x128x128 64x200x336 320x50x84 512x7x7 --kernel 111 111 111 27 13 "$@"
 run growth op 64x56x56 64x112x112 64x224x224 64x448x448 --kernel 111 223 447 895 "$@"
@@ -18,4 +18,4 @@ for size in 224 512 800x1344; do
 done
 run train backbone hpx_former_s18 --size 512 --mode train --batch 2 --rounds 5 "$@"
 run memory backbone hpx_former_s18 hb_former_s18 --size 512 --mode memory
-${PYTHON:-python} benchmarks/ceiling.py "$@"
+${PYTHON:-python} -m benchmarks.ceiling "$@"

@@ -2,11 +2,11 @@
 # Every GPU row of docs/performance.md, for a machine with CUDA and Triton: sh benchmarks/run_gpu.sh
 set -e
 cd "$(dirname "$0")/.."
-python benchmarks/gated_conv.py --out benchmarks/results/gpu_gated_conv.csv
+python -m benchmarks.gated_conv --out benchmarks/results/gpu_gated_conv.csv
 run() {
     name=$1
     shift
-    ${PYTHON:-python} tools/analysis_tools/benchmark.py "$@" --device cuda --amp --out "benchmarks/results/gpu_$name.csv"
+    ${PYTHON:-python} -m benchmarks.compare "$@" --device cuda --amp --out "benchmarks/results/gpu_$name.csv"
 }
 run train_224 backbone hpx_former_s18 --size 224 --batch 128 --mode train
 run train_224_convformer backbone hpx_former_s18 --size 224 --batch 128 --mode train --against convformer

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmhyena.apis.cli import prepare_process, run_cli
+from mmhyena.utils.cli import prepare_process, run_cli
 
 if TYPE_CHECKING:
-    from mmhyena.apis.results import Result
+    from mmhyena.apis.inference.results import Result
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from mmhyena.apis import Inferencer
-    from mmhyena.apis.images import find_images
-    from mmhyena.apis.memory import keep_freed_memory
+    from mmhyena.apis.inference.images import find_images
+    from mmhyena.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     images = find_images(args.images)

@@ -23,7 +23,6 @@ __all__ = [
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'SCOPE',
-    'TRANSFORMS',
 ]
 
 SCOPE = 'mmhyena'
@@ -64,9 +63,10 @@ def _registry(parent: Registry, locations: Sequence[str] = (), toolkit_locations
     )
 
 
-MODELS = _registry(root.MODELS, ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.engine'], ['mmhyena.heads'])
+MODELS = _registry(
+    root.MODELS, ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.necks', 'mmhyena.engine'], ['mmhyena.heads']
+)
 DATASETS = _registry(root.DATASETS, toolkit_locations=['mmhyena.datasets.classification', 'mmhyena.datasets.volumes'])
-TRANSFORMS = _registry(root.TRANSFORMS, toolkit_locations=['mmhyena.datasets'])
 METRICS = _registry(root.METRICS, ['mmhyena.engine'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])
 OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmhyena.apis.cli import add_run_arguments, prepare_process, run_cli
+from mmhyena.utils.cli import add_run_arguments, prepare_process, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

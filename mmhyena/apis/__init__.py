@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from mmhyena.errors import UserError
 
 if TYPE_CHECKING:
-    from .config import load_config
-    from .inferencer import Inferencer
-    from .run import evaluate, train
-    from .toolkits import find_toolkit, use_toolkit
-    from .weights import load_weights
+    from mmhyena.apis.config import load_config
+    from mmhyena.apis.inference.inferencer import Inferencer
+    from mmhyena.apis.run import evaluate, train
+    from mmhyena.apis.toolkits import find_toolkit, use_toolkit
+    from mmhyena.apis.weights import load_weights
 
 __all__ = [
     'Inferencer',
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    'Inferencer': 'inferencer',
+    'Inferencer': 'inference.inferencer',
     'evaluate': 'run',
     'find_toolkit': 'toolkits',
     'load_config': 'config',

@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from .errors import UserError
+from mmhyena.errors import UserError
 
 __all__ = ['adapt_to_device', 'check_data', 'default_work_dir', 'load_config', 'parse_overrides']
 

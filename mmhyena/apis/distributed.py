@@ -10,7 +10,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from .errors import UserError
+from mmhyena.errors import UserError
 
 __all__ = ['join_cpu_group']
 

@@ -11,8 +11,7 @@ from typing import Any
 from mmengine.fileio import load
 
 import mmhyena
-
-from .errors import UserError
+from mmhyena.errors import UserError
 
 __all__ = ['IndexedModel', 'find_model', 'list_models', 'model_index']
 

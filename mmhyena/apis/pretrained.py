@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .errors import UserError
+from mmhyena.errors import UserError
 
 __all__ = ['check_pretrained']
 

@@ -16,14 +16,14 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.utils import digit_version
 from torch import nn
 
-from ..checkpoints import read_checkpoint
-from .config import adapt_to_device, check_data, default_work_dir, load_config
-from .distributed import join_cpu_group
-from .errors import UserError
-from .memory import keep_freed_memory
-from .pretrained import check_pretrained
-from .toolkits import Toolkit, use_toolkit
-from .weights import load_weights
+from mmhyena.apis.config import adapt_to_device, check_data, default_work_dir, load_config
+from mmhyena.apis.distributed import join_cpu_group
+from mmhyena.apis.pretrained import check_pretrained
+from mmhyena.apis.toolkits import Toolkit, use_toolkit
+from mmhyena.apis.weights import load_weights
+from mmhyena.checkpoints import read_checkpoint
+from mmhyena.errors import UserError
+from mmhyena.utils.memory import keep_freed_memory
 
 __all__ = ['evaluate', 'train']
 

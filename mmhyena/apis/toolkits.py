@@ -10,8 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmhyena  # noqa: F401  (puts the stand-in for mmcv._ext in place before a toolkit imports mmcv.ops)
-
-from .errors import UserError
+from mmhyena.errors import UserError
 
 __all__ = ['TOOLKITS', 'Toolkit', 'find_toolkit', 'use_toolkit']
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoints import CheckpointError, fit_official, is_official, unwrap
-from .errors import UserError
+from mmhyena.checkpoints import CheckpointError, fit_official, is_official, unwrap
+from mmhyena.errors import UserError
 
 __all__ = ['load_weights']
 

@@ -1,8 +1,8 @@
 """Backbones with multi-scale features. Needs torch and mmengine alone."""
 
-from .hyena_former import HyenaFormer
-from .hyena_swin import HyenaSwin
-from .hyena_vit import HyenaViT
-from .hyena_volume import HyenaVolume
+from mmhyena.backbones.hyena_former import HyenaFormer
+from mmhyena.backbones.hyena_swin import HyenaSwin
+from mmhyena.backbones.hyena_vit import HyenaViT
+from mmhyena.backbones.hyena_volume import HyenaVolume
 
 __all__ = ['HyenaFormer', 'HyenaSwin', 'HyenaViT', 'HyenaVolume']

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..layers import Downsample, HyenaND, MetaFormerBlock
-from ..registry import MODELS
-from .pyramid import PyramidBackbone
+from mmhyena.backbones.pyramid import PyramidBackbone
+from mmhyena.layers import Downsample, HyenaND, MetaFormerBlock
+from mmhyena.registry import MODELS
 
 __all__ = ['HyenaFormer']
 

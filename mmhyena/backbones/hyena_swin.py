@@ -8,10 +8,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import ViTBlock
-from ..layers.build import complete
-from ..registry import MODELS
-from .pyramid import PyramidBackbone
+from mmhyena.backbones.pyramid import PyramidBackbone
+from mmhyena.layers import ViTBlock
+from mmhyena.layers.build import complete
+from mmhyena.registry import MODELS
 
 __all__ = ['HyenaSwin']
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoints import PretrainedMixin
-from ..layers.vit import PatchEmbed, ViTBlock, resample_grid, sincos_grid
-from ..registry import MODELS
+from mmhyena.checkpoints import PretrainedMixin
+from mmhyena.layers.vit import PatchEmbed, ViTBlock, resample_grid, sincos_grid
+from mmhyena.registry import MODELS
 
 __all__ = ['HyenaViT', 'mixer_schedule']
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..layers import ViTBlock
-from ..layers.build import complete
-from ..registry import MODELS
+from mmhyena.layers import ViTBlock
+from mmhyena.layers.build import complete
+from mmhyena.registry import MODELS
 
 __all__ = ['HyenaVolume']
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoints import PretrainedMixin
-from ..layers.build import complete, takes
+from mmhyena.checkpoints import PretrainedMixin
+from mmhyena.layers.build import complete, takes
 
 __all__ = ['PyramidBackbone']
 

@@ -1,11 +1,11 @@
 """Weights from elsewhere: names, layouts and sizes brought to ours, and reports of what did not match."""
 
-from .loading import PretrainedMixin, fit_official, fit_to_backbone, load_pretrained
-from .official import convert_official, is_official, revert_official
-from .official_nd import convert_official_nd, official_nd_config
-from .reading import CheckpointError, read_checkpoint, unwrap
-from .report import MatchReport, compare, render
-from .resizing import resize_filters
+from mmhyena.checkpoints.loading import PretrainedMixin, fit_official, fit_to_backbone, load_pretrained
+from mmhyena.checkpoints.official import convert_official, is_official, revert_official
+from mmhyena.checkpoints.official_nd import convert_official_nd, official_nd_config
+from mmhyena.checkpoints.reading import CheckpointError, read_checkpoint, unwrap
+from mmhyena.checkpoints.report import MatchReport, compare, render
+from mmhyena.checkpoints.resizing import resize_filters
 
 __all__ = [
     'CheckpointError',

@@ -13,10 +13,10 @@ from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
-from .official import convert_official, is_official
-from .reading import CheckpointError, read_checkpoint, unwrap
-from .report import MatchReport, compare, render
-from .resizing import resize_filters
+from mmhyena.checkpoints.official import convert_official, is_official
+from mmhyena.checkpoints.reading import CheckpointError, read_checkpoint, unwrap
+from mmhyena.checkpoints.report import MatchReport, compare, render
+from mmhyena.checkpoints.resizing import resize_filters
 
 __all__ = ['PretrainedMixin', 'fit_official', 'fit_to_backbone', 'load_pretrained']
 

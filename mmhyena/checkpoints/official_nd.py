@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layers.nd_directions import all_flips
+from mmhyena.layers.nd_directions import all_flips
 
 __all__ = ['convert_official_nd', 'official_nd_config']
 

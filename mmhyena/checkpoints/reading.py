@@ -13,8 +13,8 @@ from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import get as read_bytes
 from torch import Tensor
 
-from ..errors import UserError
-from .unpickling import load_weights_only
+from mmhyena.checkpoints.unpickling import load_weights_only
+from mmhyena.errors import UserError
 
 __all__ = ['WEIGHTS', 'CheckpointError', 'read_checkpoint', 'unwrap']
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from .reading import CheckpointError
+from mmhyena.checkpoints.reading import CheckpointError
 
 __all__ = ['MatchReport', 'compare', 'render']
 

@@ -8,8 +8,8 @@ from math import prod
 
 from torch import Tensor
 
-from ..layers.resample import resample, resample_distance
-from .resizing_nd import resize_nd_filters
+from mmhyena.checkpoints.resizing_nd import resize_nd_filters
+from mmhyena.layers.filters.resample import resample, resample_distance
 
 __all__ = ['resize_filters']
 

@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor
 
-from ..layers.resample import resample
+from mmhyena.layers.filters.resample import resample
 
 __all__ = ['resize_nd_filters']
 

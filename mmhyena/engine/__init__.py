@@ -1,10 +1,10 @@
 """Training and testing parts that MMEngine builds from configs."""
 
-from .attribute_accuracy import AttributeAccuracy
-from .cpu_amp import CPUAmpOptimWrapper
-from .instance_tta import InstanceTTAModel
-from .layer_decay import LayerDecayOptimWrapperConstructor
-from .official_checkpoint_hook import OfficialCheckpointHook
+from mmhyena.engine.attribute_accuracy import AttributeAccuracy
+from mmhyena.engine.cpu_amp import CPUAmpOptimWrapper
+from mmhyena.engine.instance_tta import InstanceTTAModel
+from mmhyena.engine.layer_decay import LayerDecayOptimWrapperConstructor
+from mmhyena.engine.official_checkpoint_hook import OfficialCheckpointHook
 
 __all__ = [
     'AttributeAccuracy',

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import Tensor, nn
 
-from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmhyena.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 __all__ = ['LayerDecayOptimWrapperConstructor']
 

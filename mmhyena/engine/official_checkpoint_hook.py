@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..checkpoints import CheckpointError, fit_official, is_official, unwrap
-from ..registry import HOOKS
+from mmhyena.checkpoints import CheckpointError, fit_official, is_official, unwrap
+from mmhyena.registry import HOOKS
 
 __all__ = ['OfficialCheckpointHook']
 

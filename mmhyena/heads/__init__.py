@@ -1,5 +1,5 @@
 """Heads that the toolkits lack. Needs mmpretrain."""
 
-from .metaformer_cls_head import MetaFormerClsHead
+from mmhyena.heads.metaformer_cls_head import MetaFormerClsHead
 
 __all__ = ['MetaFormerClsHead']

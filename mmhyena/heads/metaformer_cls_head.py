@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor, nn
 
-from ..layers.activation import SquaredReLU
-from ..registry import MODELS
+from mmhyena.layers.activation import SquaredReLU
+from mmhyena.registry import MODELS
 
 __all__ = ['MetaFormerClsHead']
 

@@ -1,27 +1,36 @@
 """Token mixers, their filters and windows, and the blocks around them. Needs torch and mmengine alone."""
 
-from .attention import Attention
-from .bidirectional_hyena import BidirectionalHyena
-from .feature_pyramid import SimpleFeaturePyramid
-from .filters import DirectFilter, ImplicitFilter, JointFilter, ProductFilter
-from .hyena_nd import HyenaND
-from .hyena_pixel import HyenaPixel
-from .learned_mask_attention import LearnedMaskAttention
-from .long_conv import LongConv
-from .metaformer import Downsample, MetaFormerBlock
-from .nd_directions import (
+from mmhyena.layers.attention import Attention
+from mmhyena.layers.bidirectional_hyena import BidirectionalHyena
+from mmhyena.layers.filters import (
+    AxialPosition,
+    BidirectionalWindow,
+    ComplexExponentialPosition,
+    DirectFilter,
+    ExponentialWindow,
+    ImplicitFilter,
+    JointFilter,
+    ProductFilter,
+    RadialWindow,
+    SinCosPosition,
+    SymmetricWindow,
+)
+from mmhyena.layers.hyena_nd import HyenaND
+from mmhyena.layers.hyena_pixel import HyenaPixel
+from mmhyena.layers.learned_mask_attention import LearnedMaskAttention
+from mmhyena.layers.long_conv import LongConv
+from mmhyena.layers.metaformer import Downsample, MetaFormerBlock
+from mmhyena.layers.nd_directions import (
     AlternatingDirection,
     CausalDirection,
     CenteredDirection,
     FourWayDirection,
     ParallelDirection,
 )
-from .positions import AxialPosition, ComplexExponentialPosition, SinCosPosition
-from .sep_conv import SepConv
-from .token_mixer import TokenMixer
-from .vit import ViTBlock
-from .windowed_mixer import WindowedMixer
-from .windows import BidirectionalWindow, ExponentialWindow, RadialWindow, SymmetricWindow
+from mmhyena.layers.sep_conv import SepConv
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.layers.vit import ViTBlock
+from mmhyena.layers.windowed_mixer import WindowedMixer
 
 __all__ = [
     'AlternatingDirection',
@@ -47,7 +56,6 @@ __all__ = [
     'ProductFilter',
     'RadialWindow',
     'SepConv',
-    'SimpleFeaturePyramid',
     'SinCosPosition',
     'SymmetricWindow',
     'TokenMixer',

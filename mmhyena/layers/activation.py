@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import star_relu
+from mmhyena.ops import star_relu
 
 __all__ = ['SquaredReLU', 'StarReLU']
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..registry import MODELS
-from .token_mixer import TokenMixer
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.registry import MODELS
 
 __all__ = ['Attention']
 

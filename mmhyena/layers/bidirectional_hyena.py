@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..registry import MODELS
-from .gated_mixer import GatedMixer
-from .long_conv import LongConv
-from .plain import sequence_conv
+from mmhyena.layers.gated_mixer import GatedMixer
+from mmhyena.layers.long_conv import LongConv
+from mmhyena.layers.plain import sequence_conv
+from mmhyena.registry import MODELS
 
 __all__ = ['BidirectionalHyena']
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ..registry import MODELS
+from mmhyena.registry import MODELS
 
 __all__ = ['complete', 'takes']
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops import add_residual, map_bands, needs_bands, row_bands, split_gates, unpadded_depthwise_conv
-from .long_conv import LongConv
-from .plain import dense, is_plain
-from .token_mixer import TokenMixer
+from mmhyena.layers.long_conv import LongConv
+from mmhyena.layers.plain import dense, is_plain
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.ops import add_residual, map_bands, needs_bands, row_bands, split_gates, unpadded_depthwise_conv
 
 __all__ = ['GatedMixer']
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
-from ..registry import MODELS
-from .build import complete
-from .long_conv import LongConv
-from .nd_directions import Direction
-from .token_mixer import TokenMixer
+from mmhyena.layers.build import complete
+from mmhyena.layers.long_conv import LongConv
+from mmhyena.layers.nd_directions import Direction
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.ops import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from mmhyena.registry import MODELS
 
 __all__ = ['DirectionalLongConv', 'HyenaND']
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..registry import MODELS
-from .gated_mixer import GatedMixer
-from .long_conv import LongConv
-from .plain import depthwise
+from mmhyena.layers.gated_mixer import GatedMixer
+from mmhyena.layers.long_conv import LongConv
+from mmhyena.layers.plain import depthwise
+from mmhyena.registry import MODELS
 
 __all__ = ['HyenaPixel']
 

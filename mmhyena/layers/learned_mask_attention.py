@@ -9,9 +9,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ..registry import MODELS
-from .resample import resample
-from .token_mixer import TokenMixer
+from mmhyena.layers.filters.resample import resample
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.registry import MODELS
 
 __all__ = ['LearnedMaskAttention', 'mask_target', 'roll_index']
 

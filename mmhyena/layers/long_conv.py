@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..ops import (
+from mmhyena.layers.kernel_cache import TensorCache, tensors_of
+from mmhyena.ops import (
     PreparedKernel,
     current_backend,
     is_compiling,
@@ -17,8 +18,7 @@ from ..ops import (
     prepare_kernel,
     prepared_long_conv,
 )
-from ..registry import MODELS
-from .kernel_cache import TensorCache, tensors_of
+from mmhyena.registry import MODELS
 
 __all__ = ['LongConv']
 

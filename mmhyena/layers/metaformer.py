@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
-from ..ops import autocast_dtype, norm_mlp_residual, records_nothing, star_relu_mlp
-from ..registry import MODELS
-from .activation import StarReLU
-from .plain import is_plain
-from .token_mixer import TokenMixer
+from mmhyena.layers.activation import StarReLU
+from mmhyena.layers.plain import is_plain
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.ops import autocast_dtype, norm_mlp_residual, records_nothing, star_relu_mlp
+from mmhyena.registry import MODELS
 
 __all__ = ['Downsample', 'MetaFormerBlock', 'Mlp', 'Scale']
 

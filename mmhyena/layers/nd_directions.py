@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..registry import MODELS
+from mmhyena.registry import MODELS
 
 __all__ = [
     'AlternatingDirection',

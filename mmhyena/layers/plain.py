@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..ops import depthwise_conv, linear
+from mmhyena.ops import depthwise_conv, linear
 
 __all__ = ['dense', 'depthwise', 'is_plain', 'sequence_conv']
 

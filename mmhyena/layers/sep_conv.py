@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..registry import MODELS
-from .activation import StarReLU
-from .plain import dense, depthwise
-from .token_mixer import TokenMixer
+from mmhyena.layers.activation import StarReLU
+from mmhyena.layers.plain import dense, depthwise
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.registry import MODELS
 
 __all__ = ['SepConv']
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..ops import add_residual
+from mmhyena.ops import add_residual
 
 __all__ = ['TokenMixer']
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
-from ..registry import MODELS
+from mmhyena.registry import MODELS
 
 __all__ = ['PatchEmbed', 'ViTBlock', 'resample_grid', 'sincos_grid']
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..registry import MODELS
-from .build import complete
-from .token_mixer import TokenMixer
+from mmhyena.layers.build import complete
+from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.registry import MODELS
 
 __all__ = ['WindowedMixer']
 

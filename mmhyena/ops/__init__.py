@@ -1,14 +1,14 @@
 """Tensor math: the long convolution, its definition and its fast forms. Needs torch alone."""
 
-from .backends import BACKENDS, current_backend, use_backend
-from .bands import map_bands, needs_bands, row_bands
-from .depthwise import depthwise_conv, naive_depthwise_conv, unpadded_depthwise_conv
-from .fused import gated_long_conv
-from .gates import split_gates
-from .long_conv import PreparedKernel, long_conv, pack_kernel, prepare_kernel, prepared_long_conv
-from .mlp import add_residual, linear, norm_mlp_residual, star_relu, star_relu_mlp
-from .mode import autocast_dtype, is_compiling, is_exporting, records_nothing
-from .naive import naive_long_conv
+from mmhyena.ops.backends import BACKENDS, current_backend, use_backend
+from mmhyena.ops.cpu.bands import map_bands, needs_bands, row_bands
+from mmhyena.ops.cpu.depthwise import depthwise_conv, naive_depthwise_conv, unpadded_depthwise_conv
+from mmhyena.ops.cpu.mlp import add_residual, linear, norm_mlp_residual, star_relu, star_relu_mlp
+from mmhyena.ops.gates import split_gates
+from mmhyena.ops.long_conv import PreparedKernel, long_conv, pack_kernel, prepare_kernel, prepared_long_conv
+from mmhyena.ops.mode import autocast_dtype, is_compiling, is_exporting, records_nothing
+from mmhyena.ops.naive import naive_long_conv
+from mmhyena.ops.triton.gated_conv import gated_long_conv
 
 __all__ = [
     'BACKENDS',

@@ -9,7 +9,7 @@ from math import prod
 
 import torch
 
-from .mode import is_compiling, is_exporting
+from mmhyena.ops.mode import is_compiling, is_exporting
 
 __all__ = ['BACKENDS', 'choose_backend', 'current_backend', 'use_backend']
 

@@ -14,8 +14,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .geometry import AxisGeometry
-from .mode import is_compiling, is_exporting
+from mmhyena.ops.geometry import AxisGeometry
+from mmhyena.ops.mode import is_compiling, is_exporting
 
 __all__ = ['dft_conv', 'dft_conv_prepared', 'dft_kernel', 'dft_length']
 

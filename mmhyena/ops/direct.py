@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import AxisGeometry
-from .mode import has_onednn
+from mmhyena.ops.geometry import AxisGeometry
+from mmhyena.ops.mode import has_onednn
 
 __all__ = ['direct_conv', 'direct_weight', 'pack_direct_weight']
 

@@ -16,7 +16,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor
 
-from .geometry import fast_fft_length
+from mmhyena.ops.geometry import fast_fft_length
 
 __all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .mode import is_recording_graph
+from mmhyena.ops.mode import is_recording_graph
 
 __all__ = ['split_gates']
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .backends import choose_backend
-from .dft import dft_conv, dft_conv_prepared, dft_kernel
-from .direct import direct_conv, direct_weight, pack_direct_weight
-from .fft import conv_with_spectrum, fft_conv, kernel_spectrum
-from .geometry import AxisGeometry, geometry
+from mmhyena.ops.backends import choose_backend
+from mmhyena.ops.dft import dft_conv, dft_conv_prepared, dft_kernel
+from mmhyena.ops.direct import direct_conv, direct_weight, pack_direct_weight
+from mmhyena.ops.fft import conv_with_spectrum, fft_conv, kernel_spectrum
+from mmhyena.ops.geometry import AxisGeometry, geometry
 
 __all__ = ['PreparedKernel', 'long_conv', 'pack_kernel', 'prepare_kernel', 'prepared_long_conv']
 

@@ -8,9 +8,10 @@ from torch import nn
 
 from mmhyena.backbones.hyena_vit import HyenaViT, mixer_schedule
 from mmhyena.checkpoints import CheckpointError
-from mmhyena.layers import Attention, HyenaND, LearnedMaskAttention, SimpleFeaturePyramid
+from mmhyena.layers import Attention, HyenaND, LearnedMaskAttention
 from mmhyena.layers.nd_directions import AlternatingDirection
 from mmhyena.layers.vit import resample_grid
+from mmhyena.necks import SimpleFeaturePyramid
 
 ARCH = dict(embed_dims=16, num_layers=4, num_heads=2)
 IMAGENET_CLASSES = 1000

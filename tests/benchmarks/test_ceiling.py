@@ -1,26 +1,17 @@
 """The products that every implementation shares are all there, whole."""
 
 import csv
-import importlib
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from benchmarks import ceiling
 from mmhyena.backbones import HyenaFormer
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / 'benchmarks'
-
-
-@pytest.fixture
-def ceiling(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module('ceiling')
 
 
 @torch.no_grad()
-def test_products_take_every_multiplication(ceiling, monkeypatch):
+def test_products_take_every_multiplication(monkeypatch):
     torch.manual_seed(0)
     backbone, x = HyenaFormer(arch='hb_former_s18').eval(), torch.randn(1, 3, 40, 72)
     wanted, done = [], []
@@ -42,13 +33,13 @@ def test_products_take_every_multiplication(ceiling, monkeypatch):
 
 
 @pytest.mark.parametrize('size', ['800by600', '0', '1x2x3'])
-def test_bad_size_is_one_line(ceiling, capsys, tmp_path, size):
+def test_bad_size_is_one_line(capsys, tmp_path, size):
     assert ceiling.main(['--size', '32', size, '--csv', str(tmp_path / 'rows.csv')]) == 2
     assert capsys.readouterr().err == f"error: size '{size}' is not of the form NxN\n"
     assert not any(tmp_path.iterdir())
 
 
-def test_rows_carry_machine_and_command(ceiling, tmp_path):
+def test_rows_carry_machine_and_command(tmp_path):
     out = tmp_path / 'rows.csv'
     assert ceiling.main(['--arch', 'hpx_former_tiny', '--size', '32x48', '--rounds', '2', '--csv', str(out)]) == 0
     (row,) = csv.DictReader(out.open())

@@ -1,47 +1,31 @@
 """The yardstick computes what we compute, and the tool shows no speed if it does not."""
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.utils import digit_version
 
-from mmhyena.apis.benchmark import Timing, saved_bytes, time_pairs
+from benchmarks import compare as tool
+from benchmarks import official_formula as formula
+from benchmarks.harness import Timing, saved_bytes, time_pairs
 from mmhyena.backbones import HyenaFormer
 from mmhyena.ops import naive_long_conv
 
 ROOT = Path(__file__).parents[2]
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def formula():
-    return load(ROOT / 'benchmarks/official_formula.py')
-
-
-@pytest.fixture(scope='module')
-def tool():
-    return load(ROOT / 'tools/analysis_tools/benchmark.py')
-
-
 @pytest.mark.parametrize('causal', [False, True])
 @pytest.mark.parametrize('spatial,kernel', [((7, 5), (13, 9)), ((6, 9), (5, 4)), ((8,), (15,)), ((4, 4), (21, 21))])
-def test_formula_equals_definition(formula, spatial, kernel, causal):
+def test_formula_equals_definition(spatial, kernel, causal):
     u, k, skip = torch.randn(2, 3, *spatial), torch.randn(3, *kernel), torch.randn(3)
     got = formula.formula_long_conv(u, k, skip, causal)
     torch.testing.assert_close(got, naive_long_conv(u, k, skip, causal=causal), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('mixer', ['hpx_former_tiny', 'hb_former_tiny', 'hpx_a_former_s18', 'c_hpx_former_s18'])
-def test_backbone_equals_ours_with_every_gradient(formula, mixer):
+def test_backbone_equals_ours_with_every_gradient(mixer):
     torch.manual_seed(0)
     settings = dict(HyenaFormer.arch_settings[mixer], depths=(1, 1, 1, 1), dims=(32, 32, 32, 32))
     ours = HyenaFormer(arch=settings).double()
@@ -60,7 +44,7 @@ def test_backbone_equals_ours_with_every_gradient(formula, mixer):
 
 
 @pytest.mark.parametrize('arch,mib', [('hpx_former_s18', 1621), ('hb_former_s18', 1229)])
-def test_yardstick_keeps_as_much_as_the_official_code(formula, arch, mib):
+def test_yardstick_keeps_as_much_as_the_official_code(arch, mib):
     """Figures of the official code at 512 x 512, batch 1, gradients of features included."""
     # torch 2.1 keeps 1.2 % more.
     tolerance = 0.01 if digit_version(torch.__version__) >= digit_version('2.4') else 0.015
@@ -68,7 +52,7 @@ def test_yardstick_keeps_as_much_as_the_official_code(formula, arch, mib):
     assert saved_bytes(lambda: plain(x)) / 2**20 == pytest.approx(mib, rel=tolerance)
 
 
-def test_tool_writes_rows_with_machine_and_command(tool, tmp_path, capsys):
+def test_tool_writes_rows_with_machine_and_command(tmp_path, capsys):
     out = tmp_path / 'run.csv'
     assert tool.main(['op', '4x6x5', '4x9x9', '--kernel', '7', '--rounds', '3', '--out', str(out)]) == 0
     rows = list(csv.DictReader(out.open()))
@@ -78,11 +62,9 @@ def test_tool_writes_rows_with_machine_and_command(tool, tmp_path, capsys):
     assert '4x9x9 k7' in capsys.readouterr().out
 
 
-def test_tool_refuses_a_speed_of_unequal_outputs(tool, monkeypatch, capsys, tmp_path):
-    formula = tool.load_benchmark('official_formula')
+def test_tool_refuses_a_speed_of_unequal_outputs(monkeypatch, capsys, tmp_path):
     right = formula.formula_long_conv
     monkeypatch.setattr(formula, 'formula_long_conv', lambda *args: right(*args) * 1.01)
-    monkeypatch.setattr(tool, 'load_benchmark', lambda name: formula)
     out = tmp_path / 'run.csv'
     assert tool.main(['op', '4x6x5', '--kernel', '7', '--rounds', '1', '--out', str(out)]) == 2
     captured = capsys.readouterr()
@@ -91,7 +73,7 @@ def test_tool_refuses_a_speed_of_unequal_outputs(tool, monkeypatch, capsys, tmp_
 
 
 @pytest.mark.parametrize('config', ['mask-rcnn_hpx-former-tiny_fpn', 'upernet_hpx-former-tiny', 'hpx-former-tiny'])
-def test_tool_compares_whole_training_steps(tool, config, tmp_path):
+def test_tool_compares_whole_training_steps(config, tmp_path):
     out = tmp_path / 'run.csv'
     command = ['model', str(ROOT / f'configs/shapes/{config}_shapes.py'), '--size', '96', '--batch', '2']
     assert tool.main([*command, '--mode', 'train', '--rounds', '1', '--out', str(out)]) == 0
@@ -109,14 +91,14 @@ def test_tool_compares_whole_training_steps(tool, config, tmp_path):
         (['model', 'nothing.py'], 'nothing.py does not exist'),
     ],
 )
-def test_tool_names_wrong_input(tool, args, message, capsys):
+def test_tool_names_wrong_input(args, message, capsys):
     assert tool.main(args) == 2
     assert message in capsys.readouterr().err
 
 
 def test_time_pairs_takes_the_median_of_paired_ratios(monkeypatch):
     times = dict(first=iter([100, 3, 2, 5]), second=iter([100, 9, 8, 50]))
-    monkeypatch.setattr('mmhyena.apis.benchmark._wall_ms', lambda name: next(times[name]))
+    monkeypatch.setattr('benchmarks.harness._wall_ms', lambda name: next(times[name]))
     assert time_pairs('first', 'second', rounds=3, warmup=1) == Timing(3, 9, 4.0, 3.0, 10.0)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmhyena.checkpoints import resize_filters
 from mmhyena.layers import BidirectionalHyena, HyenaPixel, LongConv
-from mmhyena.layers.resample import resample, resample_distance
+from mmhyena.layers.filters.resample import resample, resample_distance
 
 # Of the response's norm, up to a quarter of the sampling rate, for the large kernels. Linear interpolation gives 0.018.
 # With 13 taps the code's fastest sine turns by a radian a tap, and what the border cuts off weighs more.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmhyena.datasets.tiny import write_tiny
 from mmhyena.registry import DATASETS
+from mmhyena.testing import write_tiny
 
 pytest.importorskip('mmpretrain')
 NUM = 7

@@ -46,13 +46,13 @@ def test_large_maps_in_bands_equal_the_whole(name, res_scale, shape, monkeypatch
             torch.nn.init.normal_(p)
     with torch.no_grad():
         want = module(x)
-        monkeypatch.setattr('mmhyena.ops.bands.LARGE', 0)
-        monkeypatch.setattr('mmhyena.ops.bands.BAND', 48 * 30)
+        monkeypatch.setattr('mmhyena.ops.cpu.bands.LARGE', 0)
+        monkeypatch.setattr('mmhyena.ops.cpu.bands.BAND', 48 * 30)
         torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
 
 
 def test_large_maps_are_whole_for_hooks_and_other_parts(monkeypatch):
-    monkeypatch.setattr('mmhyena.ops.bands.LARGE', 0)
+    monkeypatch.setattr('mmhyena.ops.cpu.bands.LARGE', 0)
     bands = []
     monkeypatch.setattr(
         'mmhyena.layers.gated_mixer.map_bands', lambda *args, **kwargs: bands.append(args) or map_bands(*args, **kwargs)

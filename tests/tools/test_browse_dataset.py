@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmhyena.datasets.tiny import write_tiny
+from mmhyena.testing import write_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
@@ -53,7 +53,7 @@ def test_image_without_annotation_comes_back_unchanged(tiny):
     """Normalisation and channel order are undone: the pixels are those of the pipeline's crop."""
     from mmengine.config import Config
 
-    from mmhyena.apis.browse import browse
+    from mmhyena.analysis.browse import browse
 
     cfg = Config.fromfile(ROOT / 'configs/hyenapixel' / CONFIGS['imagenet'][0])
     cfg.val_dataloader.dataset.data_root = str(tiny / 'imagenet')
@@ -68,7 +68,7 @@ def test_image_without_annotation_comes_back_unchanged(tiny):
 
 def test_labels_of_the_file_follow_the_image():
     """Test pipelines resize and pad the image alone."""
-    from mmhyena.apis.browse import place_labels
+    from mmhyena.analysis.browse import place_labels
 
     labels = torch.tensor([[[1, 2], [3, 255]]], dtype=torch.uint8)
     placed = place_labels(labels, (4, 6), (5, 8))
@@ -85,7 +85,7 @@ def test_instances_of_the_file_follow_the_image(original):
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
 
-    from mmhyena.apis.browse import place_instances
+    from mmhyena.analysis.browse import place_instances
 
     height, width = (2, 4) if original else (4, 12)
     masks = np.zeros((1, height, width), np.uint8)
@@ -100,7 +100,7 @@ def test_instances_of_the_file_follow_the_image(original):
 
 
 def test_contact_sheet_keeps_proportions():
-    from mmhyena.apis.browse import contact_sheet
+    from mmhyena.analysis.browse import contact_sheet
 
     pictures = [
         np.full((40, 80, 3), 10, np.uint8),

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmhyena.apis.counting import build_for_counting, count_executed
-from mmhyena.apis.flops import count_macs
+from mmhyena.analysis.counting import build_for_counting, count_executed
+from mmhyena.analysis.flops import count_macs
 from mmhyena.layers import Attention, LongConv
 
 ROOT = Path(__file__).parents[2]

@@ -189,7 +189,7 @@ def test_launcher_without_its_environment_gets_one_line(monkeypatch):
     from mmengine.config import Config
 
     from mmhyena.apis.distributed import join_cpu_group
-    from mmhyena.apis.errors import UserError
+    from mmhyena.errors import UserError
 
     for name in ('RANK', 'WORLD_SIZE'):
         monkeypatch.delenv(name, raising=False)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmhyena.apis.conversion import arch_shapes
+from mmhyena.apis.convert import arch_shapes
 from mmhyena.backbones import HyenaFormer
 from mmhyena.checkpoints import convert_official, revert_official
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmhyena.apis.cli import prepare_process, run_cli
+from mmhyena.utils.cli import prepare_process, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> None:
     from PIL import Image
     from rich.progress import track
 
-    from mmhyena.apis.browse import browse, contact_sheet
+    from mmhyena.analysis.browse import browse, contact_sheet
     from mmhyena.apis.config import load_config, parse_overrides
-    from mmhyena.apis.errors import UserError
+    from mmhyena.errors import UserError
 
     if args.num < 1:
         raise UserError(f'--num {args.num}: at least one image')

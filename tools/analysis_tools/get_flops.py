@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmhyena.apis.cli import run_cli
-from mmhyena.apis.errors import UserError
+from mmhyena.errors import UserError
+from mmhyena.utils.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def get_flops(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from mmhyena.apis.counting import build_for_counting, count_executed, count_official
+    from mmhyena.analysis.counting import build_for_counting, count_executed, count_official
 
     if args.count == 'official' and args.backend != 'fft':
         raise UserError('--backend is for what is executed: drop it, or --count official')

@@ -13,7 +13,7 @@ import sys
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mmhyena.datasets.manifest import DatasetFolderError
-from mmhyena.datasets.tiny import TREES, write_tiny
+from mmhyena.testing import TREES, write_tiny
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

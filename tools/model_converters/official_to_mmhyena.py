@@ -13,8 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmhyena.apis.cli import run_cli
-from mmhyena.apis.errors import UserError
+from mmhyena.errors import UserError
+from mmhyena.utils.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def convert(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from mmhyena.apis.conversion import convert_checkpoint, save_checkpoint
+    from mmhyena.apis.convert import convert_checkpoint, save_checkpoint
     from mmhyena.checkpoints import CheckpointError
 
     dst = Path(args.dst)

@@ -37,10 +37,17 @@ counted. A figure is placed only where it and every earlier one keep at least ``
 (and ``MIN_VISIBLE_PIXELS`` of them), so no unlabelled scrap is left over and every instance has ``iscrowd`` 0.
 """
 
-from .dataset import DEFAULT_CLS_SIZE, generate_shapes
-from .figures import CLASSES
-from .palette import PALETTE, SEG_CLASSES, SEG_PALETTE
-from .scene import MIN_VISIBLE_FRACTION, MIN_VISIBLE_PIXELS, SPLITS, Scene, render_scene, render_single
+from mmhyena.datasets.shapes.figures import CLASSES
+from mmhyena.datasets.shapes.palette import PALETTE, SEG_CLASSES, SEG_PALETTE
+from mmhyena.datasets.shapes.scene import (
+    MIN_VISIBLE_FRACTION,
+    MIN_VISIBLE_PIXELS,
+    SPLITS,
+    Scene,
+    render_scene,
+    render_single,
+)
+from mmhyena.datasets.shapes.writer import DEFAULT_CLS_SIZE, generate_shapes
 
 __all__ = [
     'CLASSES',

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .photos import BACKGROUNDS, MATERIALS, random_crop
+from mmhyena.datasets.shapes.photos import BACKGROUNDS, MATERIALS, random_crop
 
 CLASSES = ('circle', 'ring', 'square', 'star', 'triangle')
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .figures import CLASSES
+from mmhyena.datasets.shapes.figures import CLASSES
 
 PALETTE = ((220, 20, 60), (0, 130, 200), (60, 180, 75), (245, 200, 0), (145, 30, 180))
 """RGB per class, in the order of :data:`CLASSES`."""

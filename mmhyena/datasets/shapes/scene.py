@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .figures import CLASSES, Figure, paint_texture, random_figure, shade
-from .photos import BACKGROUNDS, jitter_colour, random_crop
+from mmhyena.datasets.shapes.figures import CLASSES, Figure, paint_texture, random_figure, shade
+from mmhyena.datasets.shapes.photos import BACKGROUNDS, jitter_colour, random_crop
 
 SPLITS = ('train', 'val')
 MIN_SIDE = 32  # pixels; below that no figure of MAX_SIZE_SHARE would have MIN_SIZE

@@ -1,0 +1,1 @@
+"""What a config, a model or a data set holds: operations, parameters, annotated samples."""

@@ -1,0 +1,160 @@
+"""Official checkpoints to ours and back, as files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmhyena.backbones import HyenaFormer
+from mmhyena.checkpoints import (
+    CheckpointError,
+    MatchReport,
+    compare,
+    convert_official,
+    is_official,
+    read_checkpoint,
+    revert_official,
+    unwrap,
+)
+from mmhyena.errors import UserError
+from mmhyena.version import __version__
+
+__all__ = ['Conversion', 'arch_shapes', 'convert_checkpoint', 'find_arch', 'save_checkpoint']
+
+_OFFICIAL_MIXERS = {'HyenaPixel', 'BidirectionalHyena', 'SepConv', 'Attention'}
+
+
+@dataclass
+class Conversion:
+    """A checkpoint in the other form.
+
+    Attributes:
+        arch: The architecture that it was compared with.
+        wrapper: Where in the source the weights were.
+        report: How the weights fit the architecture.
+        checkpoint: What to save: a dict with ``state_dict`` and ``meta``, or an official state dict.
+    """
+
+    arch: str
+    wrapper: str
+    report: MatchReport
+    checkpoint: dict
+
+
+def convert_checkpoint(
+    source: str | Path, arch: str | None = None, weights: str = 'auto', reverse: bool = False
+) -> Conversion:
+    """Read a checkpoint, compare it with its architecture and translate it.
+
+    Args:
+        source: File or URL of an official checkpoint, or of ours if ``reverse``.
+        arch: Name of the architecture; None finds the one that fits best.
+        weights: Which weights of a checkpoint with a moving average, see :func:`~mmhyena.checkpoints.unwrap`.
+        reverse: Whether to go from ours to official names.
+
+    Returns:
+        The conversion, also of a poor match: ask its report whether everything fits.
+
+    Raises:
+        UserError: If the source cannot be read, has names that are not known, or is already what it should become.
+    """
+    if arch is not None and arch not in HyenaFormer.arch_settings:
+        raise UserError(f'arch {arch!r} is unknown; choose one of {", ".join(HyenaFormer.arch_settings)}')
+    try:
+        state, wrapper = unwrap(read_checkpoint(source), weights)
+        if is_official(state) is reverse:
+            hint = 'has official names already: drop --reverse' if reverse else _why_not_official(state)
+            raise UserError(f'{source} {hint}')
+        ours = dict(state) if reverse else convert_official(state)
+        if arch is None:
+            arch, report = find_arch(ours)
+        else:
+            report = compare(ours, arch_shapes(arch, ours))
+        if reverse:
+            checkpoint = OrderedDict(revert_official(ours)) if report.fits else OrderedDict()
+        else:
+            meta = dict(arch=arch, source=Path(source).name, weights=wrapper, mmhyena_version=__version__)
+            checkpoint = dict(meta=meta, state_dict=OrderedDict(ours))
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+    except ValueError as error:
+        raise UserError(f'{source}: {error}') from error
+    return Conversion(arch, wrapper, report, checkpoint)
+
+
+def _why_not_official(state: Mapping[str, Tensor]) -> str:
+    if any(name.startswith('backbone.') for name in state):
+        return 'has the names of this package already; --reverse converts it to official ones'
+    return f'is no official HyenaPixel or bidirectional Hyena checkpoint; it has {", ".join(list(state)[:3])}, ...'
+
+
+def find_arch(state: Mapping[str, Tensor]) -> tuple[str, MatchReport]:
+    """Return the architecture that a state dict of ours fits best, and how."""
+    reports = {arch: compare(state, arch_shapes(arch, state)) for arch in _candidates(state)}
+    arch = max(reports, key=lambda arch: len(reports[arch].matched) - len(reports[arch].missing))
+    return arch, reports[arch]
+
+
+def _candidates(state: Mapping[str, Tensor]) -> list[str]:
+    """Return the published kinds of architecture with as many blocks as ``state`` has, or all if none has."""
+    blocks = {match[0] for name in state if (match := re.match(r'backbone\.stages\.\d+\.\d+\.', name))}
+    depths = tuple(sum(block.startswith(f'backbone.stages.{i}.') for block in blocks) for i in range(4))
+    settings = HyenaFormer.arch_settings
+    known = [
+        name for name, arch in settings.items() if {mixer['type'] for mixer in arch['token_mixers']} <= _OFFICIAL_MIXERS
+    ]
+    return [name for name in known if tuple(settings[name]['depths']) == depths] or known
+
+
+def arch_shapes(arch: str, state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of an architecture, in the kind of model that ``state`` is from.
+
+    That is a classifier with :class:`~mmhyena.heads.MetaFormerClsHead` for as many classes as ``state`` has, or a
+    backbone with the output norms that ``state`` has, all under ``backbone.``.
+    """
+    classifier = any(name.startswith('head.') for name in state)
+    norms = tuple(i for i in range(4) if f'backbone.norm{i}.weight' in state)
+    shapes = dict(_backbone_shapes(arch, (3,) if classifier else norms or (0, 1, 2, 3)))
+    if classifier:
+        channels = HyenaFormer.arch_settings[arch]['dims'][-1]
+        hidden = 4 * channels
+        classes = len(state['head.fc2.weight']) if 'head.fc2.weight' in state else 1000
+        shapes |= {'head.fc1.weight': (hidden, channels), 'head.fc1.bias': (hidden,)}
+        shapes |= {'head.norm.weight': (hidden,), 'head.norm.bias': (hidden,)}
+        shapes |= {'head.fc2.weight': (classes, hidden), 'head.fc2.bias': (classes,)}
+    return shapes
+
+
+@cache
+def _backbone_shapes(arch: str, out_indices: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    with torch.device('meta'):
+        backbone = HyenaFormer(arch, out_indices=out_indices)
+    return {f'backbone.{name}': tuple(value.shape) for name, value in backbone.state_dict().items()}
+
+
+def save_checkpoint(checkpoint: dict, file: str | Path, force: bool = False) -> None:
+    """Write a checkpoint in one step, so that an interrupted run leaves no half of it.
+
+    Raises:
+        UserError: If the file is there and not to be replaced, or cannot be written.
+    """
+    file = Path(file)
+    if file.exists() and not force:
+        raise UserError(f'{file} is there already: --force replaces it')
+    part = file.with_name(f'{file.name}.part')
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, part)
+        os.replace(part, file)
+    except OSError as error:
+        raise UserError(f'{file} cannot be written: {error}') from error
+    finally:
+        part.unlink(missing_ok=True)

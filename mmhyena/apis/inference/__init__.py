@@ -1,0 +1,1 @@
+"""Inference with detectors, segmentors and classifiers."""

@@ -1,0 +1,143 @@
+"""Inference on images for all three tasks: files, arrays, PIL images or tensors in, typed results out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmhyena.apis.config import load_config
+from mmhyena.apis.inference.images import ImageLike, list_images, to_bgr
+from mmhyena.apis.inference.results import Result
+from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
+from mmhyena.apis.model_index import IndexedModel, find_model
+from mmhyena.apis.toolkits import use_toolkit
+from mmhyena.apis.weights import load_weights
+from mmhyena.checkpoints import read_checkpoint
+from mmhyena.errors import UserError
+
+__all__ = ['Inferencer']
+
+
+class Inferencer:
+    """Run a classifier, detector or segmentor on images, on top of the toolkit's own inferencer.
+
+    Args:
+        model: Config file the model was trained with, or its name in the model index.
+        checkpoint: File or URL of weights, as weights only; every tensor has to fit. Official classifiers are
+            converted, with a report in the log. None takes the weights that the model index names.
+        device: 'cpu', 'cuda', 'cuda:1', ...; None takes an accelerator if there is one.
+
+    Raises:
+        UserError: If the config, the checkpoint or the device is not usable.
+
+    Attributes:
+        task: 'detection', 'segmentation' or 'classification'.
+        classes: Class names.
+
+    Examples:
+        >>> inferencer = Inferencer('configs/shapes/upernet_hpx-former-tiny_shapes.py', 'work_dirs/.../iter_1000.pth')
+        >>> (result,) = inferencer('street.jpg')
+        >>> result.class_map.shape, result.shares, inferencer.draw(result)
+    """
+
+    def __init__(self, model: str | Path, checkpoint: str | Path | None = None, device: str | None = None) -> None:
+        device = _check_device(device)
+        entry = _resolve(model)
+        checkpoint = _choose_checkpoint(entry, checkpoint)
+        weights = read_checkpoint(checkpoint)
+        cfg = load_config(entry.config)
+        self.task = use_toolkit(cfg).task
+        meta = find_dataset_meta(cfg, weights)
+        built = _build_model(cfg)
+        load_weights(built, weights, checkpoint)
+        self._inferencer = TASK_INFERENCERS[self.task](cfg, built.to(device).eval(), meta)
+        self.classes = self._inferencer.classes
+
+    def __call__(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> list[Result]:
+        """Return one result per image, in order.
+
+        Args:
+            images: One image or several: a file name, an array (H, W, 3) in uint8 BGR as OpenCV and OpenMMLab have
+                it, a tensor (3, H, W) in RGB, uint8 or in [0, 1], or a PIL image.
+            batch_size: Images per forward pass. Images of unequal size are padded to the largest of their batch, as
+                in the toolkits; that changes what a global operator sees, so results may differ a little from those
+                of one image at a time.
+        """
+        return list(self.stream(images, batch_size))
+
+    def stream(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> Iterator[Result]:
+        """Yield the results of ``images`` as they are ready; see :meth:`__call__`."""
+        if batch_size < 1:
+            raise UserError(f'the batch size must be at least 1, got {batch_size}')
+        waiting = iter(list_images(images))
+        while chunk := list(islice(waiting, batch_size)):
+            arrays = [to_bgr(image) for image in chunk]
+            for image, array, sample in zip(chunk, arrays, self._inferencer.predict(arrays)):
+                source = str(image) if isinstance(image, (str, Path)) else None
+                yield self._inferencer.result(sample, image=array, source=source)
+
+    def draw(
+        self, result: Result, score_thr: float = 0.3, opacity: float = 0.45, top_k: int = 5, min_side: int = 480
+    ) -> np.ndarray:
+        """Draw a result on its image with the toolkit's visualizer.
+
+        Args:
+            result: What this object returned.
+            score_thr: Detected objects with a lower score are left out.
+            opacity: Of masks and label maps, from 0 to 1.
+            top_k: How many of the most likely classes of a classifier are written.
+            min_side: Smaller images are enlarged by a whole factor to at least this many pixels a side, so that
+                lines and letters stay legible.
+
+        Returns:
+            RGB (H, W, 3), uint8.
+        """
+        factor = max(1, -(-min_side // min(result.image.shape[:2])))
+        return self._inferencer.draw(result.enlarged(factor), score_thr=score_thr, opacity=opacity, top_k=top_k)
+
+
+def _resolve(model: str | Path) -> IndexedModel:
+    """Return the config and perhaps the weights that ``model`` stands for."""
+    path = Path(model)
+    return IndexedModel(path.stem, path) if path.suffix == '.py' or path.is_file() else find_model(str(model))
+
+
+def _choose_checkpoint(entry: IndexedModel, checkpoint: str | Path | None) -> str | Path:
+    if checkpoint is not None:
+        return checkpoint
+    if entry.weights is None:
+        raise UserError(f'{entry.name} has no weights in the model index: name a checkpoint')
+    if '://' not in entry.weights and not Path(entry.weights).is_file():
+        raise UserError(
+            f'{entry.weights}, the weights of {entry.name}, do not exist: put the official or the converted checkpoint '
+            'there, or name a checkpoint'
+        )
+    return entry.weights
+
+
+def _build_model(cfg: Config) -> nn.Module:
+    if 'model' not in cfg:
+        raise UserError(f'config {cfg.filename} has no model')
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    model = MODELS.build(cfg.model)
+    model.cfg = cfg
+    return model
+
+
+def _check_device(device: str | None) -> str:
+    if device is None:
+        return get_device()
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"device '{device}' is not usable: {reason}") from error
+    return device

@@ -1,0 +1,227 @@
+"""One class for each task: predictions and pictures on top of the toolkit's own inferencer.
+
+The toolkits' inferencers prepare images, hold the model and bring the visualizer. Their loaders of checkpoints, writers
+of files and progress bars stay unused: these load anything that unpickles, and skip what does not fit.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, VISUALIZERS
+from torch import nn
+
+from mmhyena.apis.inference.results import Classification, Detection, Result, Segmentation
+from mmhyena.errors import UserError
+
+__all__ = ['TASK_INFERENCERS', 'TaskInferencer', 'find_dataset_meta']
+
+_Colors = tuple[tuple[int, int, int], ...]
+
+
+class TaskInferencer(ABC):
+    """Predictions and pictures of one task.
+
+    Args:
+        cfg: A config with a test pipeline and a visualizer of the toolkit.
+        model: The model of that config, with its weights, on its device, in evaluation mode.
+        meta: ``classes`` and ``palette``, where they are known.
+    """
+
+    visualizer_type: str
+    result_type: type[Result]
+
+    def __init__(self, cfg: Config, model: nn.Module, meta: Mapping[str, Any]) -> None:
+        self.model = model
+        names = meta.get('classes') or ()
+        self.classes: tuple[str, ...] = (names,) if isinstance(names, str) else tuple(names)
+        self.palette = _full_palette(meta.get('palette'), len(self.classes))
+        cfg.setdefault('visualizer', dict(type=self.visualizer_type))
+        cfg.visualizer.vis_backends = None  # pictures are returned, not kept
+        self.inner = self._build_inner(cfg)
+
+    @abstractmethod
+    def _build_inner(self, cfg: Config) -> Any:
+        """Return the toolkit's inferencer around the model."""
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Return the toolkit's data samples for BGR images (H, W, 3) of any sizes, in one forward pass.
+
+        Smaller images are padded at the right and the bottom, as in the toolkits' batches.
+        """
+        return self.model.test_step(pseudo_collate([self.inner.pipeline(image) for image in images]))
+
+    def result(self, sample: Any, **common: Any) -> Result:
+        """Return a data sample as a typed result; ``common`` are ``image`` and ``source``."""
+        return self.result_type.from_sample(sample, classes=self.classes, **common)
+
+    @abstractmethod
+    def draw(self, result: Any, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
+        """Return a picture, RGB (H, W, 3), uint8, see :meth:`~.inferencer.Inferencer.draw`."""
+
+
+class DetectionInferencer(TaskInferencer):
+    """Boxes, and masks if the model predicts any, on mmdet's ``DetInferencer``."""
+
+    visualizer_type = 'DetLocalVisualizer'
+    result_type = Detection
+
+    def _build_inner(self, cfg: Config) -> Any:
+        from mmdet.apis import DetInferencer
+
+        self.model.dataset_meta = dict(classes=self.classes, palette=list(self.palette) or 'random')
+        return _around(DetInferencer, self.model)(cfg, device=_device_of(self.model))
+
+    def draw(self, result: Detection, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
+        """Draw boxes and masks."""
+        visualizer = self.inner.visualizer
+        visualizer.alpha = opacity
+        visualizer.add_datasample(
+            'image', result.image[..., ::-1], result.to_sample(), draw_gt=False, pred_score_thr=score_thr
+        )
+        return visualizer.get_image()
+
+
+class SegmentationInferencer(TaskInferencer):
+    """Label maps, on mmseg's ``MMSegInferencer``."""
+
+    visualizer_type = 'SegLocalVisualizer'
+    result_type = Segmentation
+
+    def _build_inner(self, cfg: Config) -> Any:
+        from mmseg.apis import MMSegInferencer
+
+        if not self.classes:  # mmseg would take those of Cityscapes
+            self.classes = tuple(str(i) for i in range(self.model.decode_head.num_classes))
+            self.palette = _full_palette(None, len(self.classes))
+        names = dict(classes=list(self.classes), palette=[list(color) for color in self.palette])
+        return _around(MMSegInferencer, self.model)(cfg, device=_device_of(self.model), **names)
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Return mmseg's data samples; images are padded here, since mmseg's preprocessor refuses unequal sizes."""
+        preprocessor = self.model.data_preprocessor
+        fed = [preprocessor(pseudo_collate([self.inner.pipeline(image)]), False) for image in images]
+        height = max(one['inputs'].shape[-2] for one in fed)
+        width = max(one['inputs'].shape[-1] for one in fed)
+        inputs, samples = [], []
+        for one in fed:
+            (sample,) = one['data_samples']
+            right, bottom = width - one['inputs'].shape[-1], height - one['inputs'].shape[-2]
+            padded = sample.metainfo.get('img_padding_size', (0, 0, 0, 0))  # left, right, top, bottom
+            whole = (padded[0], padded[1] + right, padded[2], padded[3] + bottom)
+            sample.set_metainfo(dict(img_padding_size=whole, pad_shape=(height, width)))
+            inputs.append(F.pad(one['inputs'], (0, right, 0, bottom), value=preprocessor.pad_val))
+            samples.append(sample)
+        return self.model(torch.cat(inputs), samples, mode='predict')
+
+    def result(self, sample: Any, **common: Any) -> Segmentation:
+        """Return a data sample as a typed result."""
+        return super().result(sample, palette=self.palette, **common)
+
+    def draw(self, result: Segmentation, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
+        """Draw the classes in their colours, with their names."""
+        visualizer = self.inner.visualizer
+        visualizer.alpha = opacity
+        visualizer.add_datasample('image', result.image[..., ::-1], result.to_sample(), draw_gt=False)
+        return visualizer.get_image()
+
+
+class ClassificationInferencer(TaskInferencer):
+    """Class scores, on mmpretrain's ``ImageClassificationInferencer``."""
+
+    visualizer_type = 'UniversalVisualizer'
+    result_type = Classification
+
+    def _build_inner(self, cfg: Config) -> Any:
+        from mmpretrain import ImageClassificationInferencer
+
+        # Data sets that hold their images in memory, as CIFAR does, give RGB where image files are read as BGR.
+        types = [str(transform['type']) for transform in _dataset(cfg).pipeline]
+        self._in_memory = not any('LoadImage' in name for name in types)
+        self.model._config = cfg
+        self._visualizer = VISUALIZERS.build(dict(cfg.visualizer, name=f'mmhyena-{uuid4()}'))
+        return ImageClassificationInferencer(self.model, classes=self.classes or None)
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Return mmpretrain's data samples; its own collation refuses images of unequal sizes, another one pads."""
+        if self._in_memory:
+            images = [np.ascontiguousarray(image[..., ::-1]) for image in images]
+        shapes = [image.shape[:2] for image in images]
+        dicts = [dict(img=image, img_shape=shape, ori_shape=shape) for image, shape in zip(images, shapes)]
+        return self.model.test_step(pseudo_collate([self.inner.pipeline(one) for one in dicts]))
+
+    def draw(self, result: Classification, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
+        """Write the most likely classes on the image."""
+        classes = [result.name(label) for label in range(len(result.scores))] if result.classes else None
+        return self._visualizer.visualize_cls(
+            result.image[..., ::-1], result.to_sample(top_k), classes=classes, draw_gt=False
+        )
+
+
+TASK_INFERENCERS: dict[str, type[TaskInferencer]] = {
+    'classification': ClassificationInferencer,
+    'detection': DetectionInferencer,
+    'segmentation': SegmentationInferencer,
+}
+
+
+def _around(inferencer: type, model: nn.Module) -> type:
+    """Return a toolkit's inferencer that takes a model as it is, instead of building one and loading weights."""
+
+    class Ready(inferencer):
+        def _init_model(self, cfg: Any, weights: None, device: str = 'cpu') -> nn.Module:
+            return model
+
+        def _init_collate(self, cfg: Any) -> Callable:
+            return pseudo_collate
+
+    return Ready
+
+
+def _device_of(model: nn.Module) -> str:
+    return str(next(model.parameters()).device)
+
+
+def find_dataset_meta(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``classes`` and ``palette`` as the checkpoint, else the config, else the class of the data set has them.
+
+    Raises:
+        UserError: If the config has no test pipeline.
+    """
+    dataset = _dataset(cfg)
+    if 'pipeline' not in dataset:
+        raise UserError(f'config {cfg.filename} has no test pipeline for images')
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        known = dict(getattr(registry.get(dataset.type), 'METAINFO', {}))
+    saved = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    for source in (dataset.get('metainfo') or {}, saved):
+        known.update({key.lower(): value for key, value in source.items() if value is not None})
+    return known
+
+
+def _dataset(cfg: Config) -> Any:
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset', {})
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
+def _full_palette(palette: Any, count: int) -> _Colors:
+    """Return ``palette`` if it has a colour for each of ``count`` classes, else colours all around the circle."""
+    if not isinstance(palette, (list, tuple)) or len(palette) < count:
+        # Multiples of the golden ratio: neighbours in number are far apart in hue.
+        hues = (i * 0.618 % 1.0 for i in range(count))
+        palette = [[255 * part for part in colorsys.hsv_to_rgb(hue, 0.75, 0.9)] for hue in hues]
+    return tuple(tuple(int(part) for part in color) for color in palette[:count])

@@ -1,0 +1,165 @@
+"""Windows: how a kernel fades with the displacement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmhyena.layers.filters.resample import resample_distance
+from mmhyena.registry import MODELS
+
+__all__ = ['BidirectionalWindow', 'ExponentialWindow', 'RadialWindow', 'SymmetricWindow', 'decay_rates']
+
+
+def decay_rates(channels: int, fast: float = 0.3, slow: float = 1.5, target: float = 0.01) -> Tensor:
+    """Return ``(channels,)`` rates from slow to fast: ``exp(-rate * t)`` is ``target`` at ``t = slow .. fast``."""
+    return torch.linspace(-math.log(target) / slow, -math.log(target) / fast, channels)
+
+
+def _displacements(size: int, reach: float, centered: bool, like: Tensor) -> Tensor:
+    """Return ``(size,)`` distances from displacement 0, from 0 to ``reach`` or down to 0 and back if centred."""
+    if not centered:
+        return torch.linspace(0, reach, size, dtype=like.dtype, device=like.device)
+    offsets = torch.arange(size, dtype=like.dtype, device=like.device) - (size - 1) / 2
+    return offsets.abs() * (2 * reach / max(size - 1, 1))
+
+
+@MODELS.register_module()
+class RadialWindow(nn.Module):
+    """HyenaPixel's window ``exp(-distance * |delta|) + shift`` (arXiv 2402.19305, section 3.2).
+
+    ``distance`` is Euclidean, in pixels, from the kernel's centre; it is a buffer that is saved, since official
+    checkpoints of resampled kernels carry one of another scale. ``delta`` and ``shift`` are learnable.
+
+    Args:
+        channels: Number of channels C.
+        kernel_size: Taps on each axis.
+    """
+
+    def __init__(self, channels: int, kernel_size: Sequence[int]) -> None:
+        super().__init__()
+        offsets = [torch.arange(size) - (size - 1) / 2 for size in kernel_size]
+        squares = torch.stack(torch.meshgrid(*offsets, indexing='ij')).square()
+        self.register_buffer('distance', squares.sum(0).sqrt())  # (*kernel)
+        self.delta = nn.Parameter(-decay_rates(channels) / max(kernel_size))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, kernel: Tensor) -> Tensor:
+        """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
+        distance = resample_distance(self.distance, kernel.shape[1:])  # (*kernel)
+        view = (-1, *(1,) * self.distance.dim())
+        return kernel * (torch.exp(-distance * self.delta.abs().view(view)) + self.shift.view(view))
+
+
+@MODELS.register_module()
+class BidirectionalWindow(nn.Module):
+    """Window ``exp(-t |delta|)`` of bidirectional Hyena; ``t`` rises from 0 at the centre to 1 at both ends.
+
+    Nothing is learnable: the rates run from 3.07 to 15.35 over the channels (arXiv 2402.19305, section 3.1).
+
+    Args:
+        channels: Number of channels C.
+        kernel_size: Number of taps, a sequence of one integer.
+    """
+
+    def __init__(self, channels: int, kernel_size: Sequence[int]) -> None:
+        super().__init__()
+        (taps,) = kernel_size
+        self.register_buffer('distance', torch.linspace(-1, 1, taps).abs())  # (taps,)
+        self.register_buffer('delta', -decay_rates(channels))
+
+    def forward(self, kernel: Tensor) -> Tensor:
+        """Weight ``kernel`` ``(C, taps)``; at another size the window is stretched and keeps its shape."""
+        distance = resample_distance(self.distance, kernel.shape[1:])  # (taps,)
+        return kernel * torch.exp(-distance * self.delta.abs()[:, None])
+
+
+@MODELS.register_module()
+class ExponentialWindow(nn.Module):
+    """Hyena N-D's window ``prod_a exp(-t_a |delta_a|) + shift`` (arXiv 2309.13600, section 3 and its code).
+
+    ``t_a`` is the normalised displacement on axis ``a``: 0 at displacement 0 and 1 at the largest one. The rates
+    ``delta`` start at 3.07 to 15.35 over the channels.
+
+    Args:
+        channels: Number of channels C.
+        kernel_size: Taps on each axis.
+        learnable: Whether rates and shift are learnable; the shift then starts uniform in 0 to 1.
+        shift: Constant shift of a window that is not learnable.
+        per_axis: Whether every axis has a shift of its own, ``prod_a (exp(-t_a |delta_a|) + shift_a)``, which is how
+            the official code windows the product filter.
+        sqrt: Whether the square root of the decay is taken, before the shift.
+        centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: Sequence[int],
+        learnable: bool = False,
+        shift: float = 0.0,
+        per_axis: bool = False,
+        sqrt: bool = False,
+        centered: bool = False,
+    ) -> None:
+        super().__init__()
+        axes = len(kernel_size)
+        self.per_axis, self.centered = per_axis, centered
+        self.power = 0.5 if sqrt else 1.0
+        delta = -decay_rates(channels).repeat(axes, 1)  # (axes, C)
+        if learnable:
+            self.delta = nn.Parameter(delta)
+            self.shift = nn.Parameter(torch.rand(axes, channels) if per_axis else torch.rand(channels))
+        else:
+            self.register_buffer('delta', delta)
+            self.shift = shift
+
+    def _axis_shift(self, axis: int) -> Tensor | float:
+        if not self.per_axis:
+            return 0.0
+        return self.shift[axis][:, None] if isinstance(self.shift, Tensor) else self.shift
+
+    def forward(self, kernel: Tensor) -> Tensor:
+        """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
+        axes = kernel.dim() - 1
+        window = 1.0
+        for axis, size in enumerate(kernel.shape[1:]):
+            t = _displacements(size, 1, self.centered, self.delta)
+            factor = torch.exp(-t * self.delta[axis].abs()[:, None] * self.power) + self._axis_shift(axis)  # (C, size)
+            window = window * factor.view(-1, *(size if other == axis else 1 for other in range(axes)))
+        if not self.per_axis:
+            shift = self.shift
+            window = window + (shift.view(-1, *(1,) * axes) if isinstance(shift, Tensor) else shift)
+        return kernel * window
+
+
+@MODELS.register_module()
+class SymmetricWindow(nn.Module):
+    """Hyena N-D's learnable window ``exp(-(i + j) |delta|) + shift`` with integer displacements (arXiv 2309.13600).
+
+    Args:
+        channels: Number of channels C.
+        kernel_size: Taps on each axis.
+        sqrt: Whether the square root of the decay is taken, before the shift.
+        centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
+    """
+
+    def __init__(self, channels: int, kernel_size: Sequence[int], sqrt: bool = False, centered: bool = False) -> None:
+        super().__init__()
+        self.power = 0.5 if sqrt else 1.0
+        self.centered = centered
+        self.reach = [(size - 1) / 2 if centered else size - 1 for size in kernel_size]
+        self.delta = nn.Parameter(-decay_rates(channels))
+        self.shift = nn.Parameter(torch.rand(channels))
+
+    def forward(self, kernel: Tensor) -> Tensor:
+        """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
+        t = [
+            _displacements(size, reach, self.centered, self.delta) for reach, size in zip(self.reach, kernel.shape[1:])
+        ]
+        distance = torch.stack(torch.meshgrid(*t, indexing='ij')).sum(0)  # (*kernel)
+        view = (-1, *(1,) * distance.dim())
+        return kernel * (torch.exp(-distance * self.delta.abs().view(view) * self.power) + self.shift.view(view))

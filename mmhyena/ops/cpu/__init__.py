@@ -1,0 +1,1 @@
+"""Operators in forms that pay on a CPU alone."""

@@ -1,0 +1,1 @@
+"""Operators as Triton kernels. Importing :mod:`kernel` needs Triton; nothing else does."""

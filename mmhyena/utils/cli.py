@@ -1,0 +1,67 @@
+"""What the command-line tools share. Imports nothing heavy, so that ``--help`` and a mistyped option answer at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from mmhyena.errors import UserError
+
+__all__ = ['add_run_arguments', 'parse_size', 'prepare_process', 'run_cli']
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing have in common."""
+    parser.add_argument('--work-dir', help='for logs and checkpoints (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override config values, e.g. train_dataloader.batch_size=4 model.backbone.out_indices=[0,1,2,3]',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def parse_size(text: str, axes: int = 2) -> tuple[int, ...]:
+    """Return ``(800, 1344)`` for '800x1344'; one number stands for a square.
+
+    Raises:
+        UserError: If ``text`` is not of that form.
+    """
+    try:
+        sizes = tuple(int(part) for part in text.split('x'))
+    except ValueError:
+        sizes = ()
+    if len(sizes) == 1:
+        sizes *= axes
+    if len(sizes) != axes or min(sizes) < 1:
+        raise UserError(f'size {text!r} is not of the form {"x".join(["N"] * axes)}')
+    return sizes
+
+
+def prepare_process(local_rank: int = 0) -> None:
+    """Set the environment variables that have to be there before torch is imported.
+
+    ``LOCAL_RANK`` serves launchers that pass it as an argument. OpenMP threads that wait actively take the core from
+    the thread they wait for as soon as there are more threads than free cores (a data loader's worker is enough).
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+
+def run_cli(command: Callable[[], object]) -> int:
+    """Run ``command`` and turn a :class:`UserError` into one line on stderr.
+
+    Returns:
+        The exit code: 0, or 2 for a :class:`UserError`. Any other exception keeps its traceback.
+    """
+    try:
+        command()
+    except UserError as error:
+        sys.stderr.write(f'error: {error}\n')
+        return 2
+    return 0
