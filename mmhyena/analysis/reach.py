@@ -1,8 +1,8 @@
 """Limiting the reach of trained long convolutions, to see which taps a model uses.
 
-A kernel of any filter is cut to the displacements ``|d| <= reach`` on each axis; all other taps are zero. Nothing else of
-the model changes, so the difference in accuracy is what the taps beyond are worth to this model. A model that was
-trained with a short kernel may do better than a long kernel cut short: that is another comparison.
+A kernel of any filter is cut to the displacements ``|d| <= reach`` on each axis; all other taps are zero. Nothing else
+changes, so the difference in accuracy is what the taps beyond are worth to this model. A model that was trained with a
+short kernel may do better than a long kernel cut short: that is another comparison.
 """
 
 from __future__ import annotations
