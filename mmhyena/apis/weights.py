@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mmhyena.checkpoints import CheckpointError, fit_official, is_official, unwrap
+from mmhyena.checkpoints import CheckpointError, find_family, fit_official, unwrap
 from mmhyena.errors import UserError
 
 __all__ = ['load_weights']
@@ -34,7 +34,7 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Pa
         state, wrapper = unwrap(checkpoint)
     except CheckpointError as error:
         raise UserError(f'{name}: {error}') from error
-    official = is_official(state)
+    official = find_family(state)
     if official:
         state = fit_official(state, model, f'official checkpoint {name} ({wrapper})')
     try:

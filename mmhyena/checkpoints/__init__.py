@@ -1,5 +1,6 @@
 """Weights from elsewhere: names, layouts and sizes brought to ours, and reports of what did not match."""
 
+from mmhyena.checkpoints.families import OFFICIAL_FAMILIES, OfficialFamily, find_family
 from mmhyena.checkpoints.loading import PretrainedMixin, fit_official, fit_to_backbone, load_pretrained
 from mmhyena.checkpoints.official import convert_official, is_official, revert_official
 from mmhyena.checkpoints.official_nd import convert_official_nd, official_nd_config
@@ -8,12 +9,15 @@ from mmhyena.checkpoints.report import MatchReport, compare, render
 from mmhyena.checkpoints.resizing import resize_filters
 
 __all__ = [
+    'OFFICIAL_FAMILIES',
     'CheckpointError',
     'MatchReport',
+    'OfficialFamily',
     'PretrainedMixin',
     'compare',
     'convert_official',
     'convert_official_nd',
+    'find_family',
     'fit_official',
     'fit_to_backbone',
     'is_official',

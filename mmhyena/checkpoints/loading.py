@@ -13,7 +13,7 @@ from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
-from mmhyena.checkpoints.official import convert_official, is_official
+from mmhyena.checkpoints.families import find_family
 from mmhyena.checkpoints.reading import CheckpointError, read_checkpoint, unwrap
 from mmhyena.checkpoints.report import MatchReport, compare, render
 from mmhyena.checkpoints.resizing import resize_filters
@@ -67,8 +67,8 @@ class PretrainedMixin(BaseModule):
 
     def _checkpoint_filter(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Translate an official classifier in place, before an ``ImageClassifier`` loads it."""
-        if prefix == '' and is_official(state_dict):
-            converted = convert_official(state_dict)
+        if prefix == '' and (family := find_family(state_dict)):
+            converted = family.convert(state_dict, self)
             state_dict.clear()
             state_dict.update(converted)
 
@@ -125,9 +125,9 @@ def fit_to_backbone(
     Raises:
         CheckpointError: If official names are not known, or nothing is under ``prefix``.
     """
-    if is_official(state):
+    if family := find_family(state):
         try:
-            state = convert_official(state)
+            state = family.convert(state, backbone)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         prefix = _BACKBONE
@@ -154,7 +154,7 @@ def fit_official(state: Mapping[str, Tensor], model: nn.Module, source: str) -> 
     A classifier with the official head gets all of it; another model gets the backbone.
 
     Args:
-        state: Official names, see :func:`~.official.is_official`.
+        state: Official names, see :func:`~.families.find_family`.
         model: A classifier, detector or segmentor with a ``backbone`` of ours.
         source: What to call the checkpoint in the log and in errors.
 

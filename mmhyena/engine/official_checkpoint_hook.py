@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmhyena.checkpoints import CheckpointError, fit_official, is_official, unwrap
+from mmhyena.checkpoints import CheckpointError, find_family, fit_official, unwrap
 from mmhyena.registry import HOOKS
 
 __all__ = ['OfficialCheckpointHook']
@@ -36,7 +36,7 @@ class OfficialCheckpointHook(Hook):
             state, wrapper = unwrap(checkpoint, self.weights)
         except CheckpointError:
             return  # no plain state dict, hence not an official one: MMEngine's business
-        if not is_official(state):
+        if find_family(state) is None:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         fitted = fit_official(state, model, f'official checkpoint ({wrapper})')
