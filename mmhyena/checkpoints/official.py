@@ -80,7 +80,8 @@ _BIDIRECTIONAL = [
     _Rule('filter_fn.pos_emb.t', 'long_conv.window.distance', _TENT),
     _Rule('filter_fn.modulation.deltas', 'long_conv.window.delta', _LC_VECTOR),
     *_sine_mlp('filter_fn.implicit_filter', 4, _Layout(), _ROW_VECTOR),
-    _Rule('qk_norm.weight', 'gate_norm.weight'),
+    # A list with one norm per long convolution; published models have one long convolution per mixer.
+    _Rule('qk_norm.0.weight', 'gate_norm.weight'),
     _Rule('out_norm.weight', 'out_norm.weight'),
     _Rule('out_proj.weight', 'out_proj.weight'),
     _Rule('out_proj.bias', 'out_proj.bias'),

@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from mmhyena.backbones import HyenaFormer
-from mmhyena.checkpoints import convert_official
+from mmhyena.checkpoints import convert_official, revert_official
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'golden'
+RECORDS = {path.stem.removeprefix('hyenapixel_'): path for path in sorted(GOLDEN.glob('hyenapixel_*.npz'))}
 CASES = sorted(
-    (path.stem.removeprefix('hyenapixel_'), size)
-    for path in GOLDEN.glob('hyenapixel_*.npz')
+    (arch, size)
+    for arch, path in RECORDS.items()
     for size in {name.split('/')[0] for name in np.load(path).files if '/' in name}
 )
+# The 36-block models take several seconds a case.
+PARAMETERS = [pytest.param(*case, marks=[pytest.mark.slow] if 'b36' in case[0] else []) for case in CASES]
 LIMIT = 3e-4
 
 
@@ -28,7 +31,21 @@ def _load_module(path: Path):
 
 
 official = _load_module(GOLDEN / 'official_weights.py')
-KEYS = json.loads((GOLDEN / 'hyenapixel_keys.json').read_text())
+
+
+def _load_keys() -> dict[str, dict[str, list[int]]]:
+    """Return the official names and shapes of every recorded model, and of its feature extractor."""
+    keys = json.loads((GOLDEN / 'hyenapixel_keys.json').read_text())
+    for arch, path in RECORDS.items():
+        record = np.load(path)
+        for name, array in ((arch, 'keys'), (f'{arch}/features', 'keys_features')):
+            if array in record.files:
+                entries = (entry.split() for entry in record[array].tolist())
+                keys[name] = {key: [int(size) for size in shape.split('x')] for key, shape in entries}
+    return keys
+
+
+KEYS = _load_keys()
 
 
 def official_weights(model: str) -> dict[str, torch.Tensor]:
@@ -49,11 +66,24 @@ def recorded(arch: str, size: str):
 
 def test_every_recorded_model_is_here():
     assert {arch for arch, _ in CASES} == {name for name in KEYS if '/' not in name}
-    assert len(CASES) == 7
+    assert len(CASES) == 14
+
+
+@pytest.mark.parametrize('arch', sorted(RECORDS))
+@pytest.mark.parametrize('kind', ['', '/features'])
+def test_round_trip_is_exact(arch, kind):
+    weights = {
+        name: torch.arange(float(np.prod(shape))).view(shape) + i
+        for i, (name, shape) in enumerate(KEYS[arch + kind].items())
+    }
+    back = revert_official(convert_official(weights))
+    assert list(back) == list(weights)
+    for name, value in weights.items():
+        assert back[name].shape == value.shape and torch.equal(back[name], value), name
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('arch,size', CASES)
+@pytest.mark.parametrize('arch,size', PARAMETERS)
 def test_feature_maps(arch, size, add_row):
     model = HyenaFormer(arch).eval()
     weights = convert_official(official_weights(f'{arch}/features'))
@@ -68,7 +98,7 @@ def test_feature_maps(arch, size, add_row):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('arch,size', CASES)
+@pytest.mark.parametrize('arch,size', PARAMETERS)
 def test_logits(arch, size, add_row):
     pytest.importorskip('mmpretrain')
     from mmpretrain.registry import MODELS
@@ -77,7 +107,7 @@ def test_logits(arch, size, add_row):
         dict(
             type='ImageClassifier',
             backbone=dict(type='mmhyena.HyenaFormer', arch=arch, out_indices=(3,), gap_before_final_norm=True),
-            head=dict(type='mmhyena.MetaFormerClsHead', num_classes=1000, in_channels=512),
+            head=dict(type='mmhyena.MetaFormerClsHead', num_classes=1000, in_channels=768 if 'b36' in arch else 512),
             _scope_='mmpretrain',
         )
     ).eval()
