@@ -7,13 +7,14 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mmhyena.analysis.profile import saved_bytes
 from mmhyena.errors import UserError
 
 __all__ = [
@@ -121,30 +122,6 @@ def _cuda_ms(function: Callable[[], object]) -> float:
     stop.record()
     stop.synchronize()
     return start.elapsed_time(stop)
-
-
-def saved_bytes(function: Callable[[], object], but: Iterable[Tensor] = ()) -> int:
-    """Return the bytes of the distinct storages that autograd keeps for the backward of ``function()``.
-
-    Args:
-        function: A forward under autograd.
-        but: Tensors whose storages do not count.
-    """
-    ignored = {tensor.untyped_storage().data_ptr() for tensor in but}
-    sizes: dict[int, int] = {}
-    alive: list[Tensor] = []  # an address may come again only after its storage is gone
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in ignored:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        alive.append(tensor.detach())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = function()
-    del result
-    return sum(sizes.values())
 
 
 def peak_bytes(function: Callable[[], object]) -> int:

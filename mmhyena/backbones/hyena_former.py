@@ -75,7 +75,7 @@ class HyenaFormer(PyramidBackbone):
         return Downsample(in_channels, out_channels, kernel_size, stride, padding, norm_first=stage > 0)
 
     def _make_block(self, stage: int, token_mixer: dict, drop_path_rate: float, with_cp: bool) -> nn.Module:
-        return MetaFormerBlock(self.embed_dims[stage], token_mixer, drop_path_rate, stage >= 2, with_cp)
+        return MetaFormerBlock(self.embed_dims[stage], token_mixer, drop_path_rate, stage >= 2, with_cp, self.mlp_ratio)
 
     @staticmethod
     def _init_module(module: nn.Module) -> None:

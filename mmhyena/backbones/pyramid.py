@@ -59,6 +59,7 @@ class PyramidBackbone(PretrainedMixin):
         super().__init__(init_cfg=init_cfg)
         arch = self._resolve_arch(arch, ('depths', 'dims', 'token_mixers'))
         self.depths, self.embed_dims = tuple(arch['depths']), tuple(arch['dims'])
+        self.mlp_ratio = arch.get('mlp_ratio', 4)
         self.out_indices = self._resolve_indices(out_indices)
         if not -1 <= frozen_stages <= len(self.depths):
             raise ValueError(f'frozen_stages must be -1 to {len(self.depths)}, got {frozen_stages}')

@@ -2,6 +2,7 @@
 
 from mmhyena.layers.attention import Attention
 from mmhyena.layers.bidirectional_hyena import BidirectionalHyena
+from mmhyena.layers.depthwise_conv import DepthwiseConv
 from mmhyena.layers.filters import (
     AxialPosition,
     BidirectionalWindow,
@@ -41,6 +42,7 @@ __all__ = [
     'CausalDirection',
     'CenteredDirection',
     'ComplexExponentialPosition',
+    'DepthwiseConv',
     'DirectFilter',
     'Downsample',
     'ExponentialWindow',

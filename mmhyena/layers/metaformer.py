@@ -38,11 +38,12 @@ class Mlp(nn.Module):
         ratio: Width of the hidden layer in multiples of C.
     """
 
-    def __init__(self, channels: int, ratio: int = 4) -> None:
+    def __init__(self, channels: int, ratio: float = 4) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, ratio * channels, bias=False)
+        hidden = round(ratio * channels)
+        self.fc1 = nn.Linear(channels, hidden, bias=False)
         self.act = StarReLU()
-        self.fc2 = nn.Linear(ratio * channels, channels, bias=False)
+        self.fc2 = nn.Linear(hidden, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., C)`` to the same shape."""
@@ -64,6 +65,7 @@ class MetaFormerBlock(nn.Module):
         drop_path_rate: Probability with which a sample skips a branch in training.
         res_scale: Whether the residuals have a learnable scale.
         with_cp: Whether activations are computed again in the backward instead of kept; the mixer's kernel is not.
+        mlp_ratio: Width of the MLP's hidden layer in multiples of C.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class MetaFormerBlock(nn.Module):
         drop_path_rate: float = 0.0,
         res_scale: bool = False,
         with_cp: bool = False,
+        mlp_ratio: float = 4,
     ) -> None:
         super().__init__()
         self.with_cp = with_cp
@@ -81,7 +84,7 @@ class MetaFormerBlock(nn.Module):
         self.drop_path1 = StochasticDepth(drop_path_rate, 'row') if drop_path_rate else nn.Identity()
         self.res_scale1 = Scale(channels) if res_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(channels, eps=1e-6, bias=False)
-        self.mlp = Mlp(channels)
+        self.mlp = Mlp(channels, mlp_ratio)
         self.drop_path2 = StochasticDepth(drop_path_rate, 'row') if drop_path_rate else nn.Identity()
         self.res_scale2 = Scale(channels) if res_scale else nn.Identity()
 
