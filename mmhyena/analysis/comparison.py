@@ -11,6 +11,7 @@ import csv
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,21 @@ MIXERS: dict[str, list[dict]] = {
 }
 
 
-def _parameters(config: dict) -> int:
-    return sum(parameter.numel() for parameter in MODELS.build(config).parameters())
-
-
 def _shell(mixer: str, mlp_ratio: float) -> dict:
     arch = dict(depths=_DEPTHS, dims=_DIMS, token_mixers=MIXERS[mixer], mlp_ratio=mlp_ratio)
     return dict(type='mmhyena.HyenaFormer', arch=arch, drop_path_rate=0.0)
 
 
+@cache
+def _parameters(mixer: str, mlp_ratio: float) -> int:
+    return sum(parameter.numel() for parameter in MODELS.build(_shell(mixer, mlp_ratio)).parameters())
+
+
 def _equal_parameters(mixer: str) -> dict:
     """Return the config of a mixer in the tiny shell, as close as it gets to the parameters of the largest one."""
-    target = max(_parameters(_shell(name, _MLP_RATIO)) for name in MIXERS)
-    count = _parameters(_shell(mixer, _MLP_RATIO))
-    per_unit = (_parameters(_shell(mixer, 2 * _MLP_RATIO)) - count) / _MLP_RATIO
+    target = max(_parameters(name, _MLP_RATIO) for name in MIXERS)
+    count = _parameters(mixer, _MLP_RATIO)
+    per_unit = (_parameters(mixer, 2 * _MLP_RATIO) - count) / _MLP_RATIO
     return _shell(mixer, round(_MLP_RATIO + (target - count) / per_unit, 3))
 
 
