@@ -31,7 +31,7 @@ _PYRAMID = dict(
     type='mmhyena.HyenaFormer',
     arch=dict(
         depths=(1, 1, 1, 1),
-        dims=(16, 24, 32, 40),
+        channels=(16, 24, 32, 40),
         token_mixers=[dict(type='HyenaPixel', kernel_size=k, position_dim=16) for k in (15, 7, 3, 3)],
     ),
     out_indices=(3,),

@@ -124,7 +124,7 @@ def arch_shapes(arch: str, state: Mapping[str, Tensor]) -> dict[str, tuple[int, 
     norms = tuple(i for i in range(4) if f'backbone.norm{i}.weight' in state)
     shapes = dict(_backbone_shapes(arch, (3,) if classifier else norms or (0, 1, 2, 3)))
     if classifier:
-        channels = HyenaFormer.arch_settings[arch]['dims'][-1]
+        channels = HyenaFormer.arch_settings[arch]['channels'][-1]
         hidden = 4 * channels
         classes = len(state['head.fc2.weight']) if 'head.fc2.weight' in state else 1000
         shapes |= {'head.fc1.weight': (hidden, channels), 'head.fc1.bias': (hidden,)}

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from torch import nn
 
 from mmhyena.backbones.pyramid import PyramidBackbone
-from mmhyena.layers import Downsample, HyenaND, MetaFormerBlock
+from mmhyena.layers import Downsample, MetaFormerBlock
 from mmhyena.registry import MODELS
 
 __all__ = ['HyenaFormer']
 
-_S18 = dict(depths=(3, 3, 9, 3), dims=(64, 128, 320, 512))
-_B36 = dict(depths=(3, 12, 18, 3), dims=(128, 256, 512, 768))
-_TINY = dict(depths=(2, 2, 4, 2), dims=(32, 64, 128, 192))
+_S18 = dict(depths=(3, 3, 9, 3), channels=(64, 128, 320, 512))
+_B36 = dict(depths=(3, 12, 18, 3), channels=(128, 256, 512, 768))
+_TINY = dict(depths=(2, 2, 4, 2), channels=(32, 64, 128, 192))
 
 
 def _hpx(kernels: Sequence[int], position_dims: Sequence[int] = (32, 32, 48, 64), norm: bool = False) -> list[dict]:
@@ -46,14 +46,15 @@ class HyenaFormer(PyramidBackbone):
     """HyenaPixel, bidirectional Hyena and Hyena N-D backbones with features at strides 4, 8, 16 and 32.
 
     The official architectures of arXiv 2402.19305 (table 2) in the MetaFormer shell (arXiv 2210.13452). The
-    ``hyena_nd_former`` ones are ours: Hyena N-D (arXiv 2309.13600) with the joint filter in every stage, looking up
-    and left and down and right by turns. Inputs may have any size from 32 x 32 up, square or not.
+    ``hyena_nd_former`` ones are ours: Hyena N-D (arXiv 2309.13600) with the joint filter in every stage, whose
+    blocks alternate between up and left, and down and right. Inputs may have any size from 32 x 32 up, square or not.
 
     Arguments are those of :class:`~mmhyena.backbones.pyramid.PyramidBackbone`; ``arch`` is ``'hpx_former_s18'`` by
     default.
     """
 
     default_arch = 'hpx_former_s18'
+    default_init_cfg = (dict(type='TruncNormal', layer=['Linear', 'Conv2d'], std=0.02, bias=0.0),)
     arch_settings = {
         'hpx_former_tiny': dict(_TINY, token_mixers=_hpx((63, 31, 15, 7), (16, 16, 24, 32), norm=True)),
         'hb_former_tiny': dict(_TINY, token_mixers=_hb((1024, 256, 64, 16), norm=True)),
@@ -76,13 +77,3 @@ class HyenaFormer(PyramidBackbone):
 
     def _make_block(self, stage: int, token_mixer: dict, drop_path_rate: float, with_cp: bool) -> nn.Module:
         return MetaFormerBlock(self.embed_dims[stage], token_mixer, drop_path_rate, stage >= 2, with_cp, self.mlp_ratio)
-
-    @staticmethod
-    def _init_module(module: nn.Module) -> None:
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, HyenaND):
-            # Three gates multiply without a norm between them: tiny taps in the convolution before would silence it.
-            module.short_conv.reset_parameters()

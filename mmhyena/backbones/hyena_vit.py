@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmhyena.checkpoints import PretrainedMixin
+from mmhyena.backbones.base import InitConfig, PlainBackbone, drop_path_rates
+from mmhyena.backbones.norms import build_norm, normalize
+from mmhyena.checks import check_choice, check_int, check_keys, check_rate, int_tuple
+from mmhyena.layers.build import complete, takes
 from mmhyena.layers.vit import PatchEmbed, ViTBlock, resample_grid, sincos_grid
 from mmhyena.registry import MODELS
 
@@ -27,84 +29,88 @@ _IBIT = dict(
     residual_from_norm=True,
     final_norm=False,
 )
+_SIZES = ('embed_dims', 'num_layers', 'num_heads')
 _OUT_TYPES = ('cls_token', 'avg_featmap', 'featmap', 'raw')
 _POSITIONS = ('learned', 'sincos', 'none')
 
 
-def mixer_schedule(schedule: str | Sequence[str | dict], num_layers: int) -> list[str | dict]:
+def mixer_schedule(schedule: str | Sequence[str | Mapping[str, Any]], num_layers: int) -> list[str | dict]:
     """Return the kind of mixer, ``'hyena'`` or ``'attention'``, or the mixer's config, of every block.
 
     Args:
         schedule: ``'hyena'`` or ``'attention'`` for all blocks; ``'hyena_first'`` for Hyena up to the middle and in
             one block beyond, then attention (blocks 0 to 6 of 12: the best hybrid of arXiv 2309.13600);
             ``'attention_first'`` for the same with both exchanged; ``'alternating'`` for Hyena in every even block; or
-            a list with an entry a block.
+            a list with an entry per block.
         num_layers: Number of blocks.
 
     Raises:
         ValueError: If the schedule is not one of these or the list has another length.
     """
     first = num_layers // 2 + 1
-    named = {
+    named: dict[str, list[str | dict]] = {
         'hyena': ['hyena'] * num_layers,
         'attention': ['attention'] * num_layers,
-        'hyena_first': ['hyena'] * first + ['attention'] * (num_layers - first),
-        'attention_first': ['attention'] * first + ['hyena'] * (num_layers - first),
+        'hyena_first': (['hyena'] * first + ['attention'] * num_layers)[:num_layers],
+        'attention_first': (['attention'] * first + ['hyena'] * num_layers)[:num_layers],
         'alternating': [('hyena', 'attention')[i % 2] for i in range(num_layers)],
     }
-    if isinstance(schedule, str):
-        if schedule not in named:
-            raise ValueError(f'token_mixers {schedule!r} is unknown; choose one of {", ".join(named)}, or give a list')
-        return named[schedule]
+    if not isinstance(schedule, Sequence) or isinstance(schedule, str):
+        return named[check_choice('token_mixers', schedule, named, ', or a list')]
     if len(schedule) != num_layers:
         raise ValueError(f'token_mixers needs one entry for each of the {num_layers} blocks, got {len(schedule)}')
+    entries: list[str | dict] = []
     for entry in schedule:
-        if not isinstance(entry, dict) and entry not in ('hyena', 'attention'):
+        if not isinstance(entry, Mapping) and entry not in ('hyena', 'attention'):
             raise ValueError(f"an entry of token_mixers is 'hyena', 'attention' or a config, got {entry!r}")
-    return list(schedule)
+        entries.append(dict(entry) if isinstance(entry, Mapping) else str(entry))
+    return entries
 
 
 @MODELS.register_module()
-class HyenaViT(PretrainedMixin):
+class HyenaViT(PlainBackbone):
     """Plain vision transformer whose blocks mix by Hyena N-D, attention or any mixer, on images of any size.
 
     Hyena N-D in ViT and DeiT (arXiv 2309.13600, section 4.1): patches, learned positions and the shell of DeiT, no
     class token, mean over the patches for classification. IBiT (arXiv 2509.22719) is the same with learned masks, a
-    class token and fixed positions; its positions are coded in 2-D here so that they serve any grid.
+    class token and fixed positions; its positional encoding is 2-D here so that it serves any grid.
 
     Args:
         arch: ``'deit_tiny'``, ``'deit_small'``, ``'deit_base'`` (``'vit_tiny'`` and so on are the same),
             ``'ibit_tiny'``, or a dict with ``embed_dims``, ``num_layers`` and ``num_heads``. It may hold values for
-            those of the arguments below that are None by default.
-        img_size: Pixels of the images that positions and kernels are made for, a number or ``(H, W)``. Other
+            those of the arguments below that are None by default, other than ``out_type`` and ``norm_cfg``.
+        img_size: Image size in pixels that positions and kernels are made for, an integer or ``(H, W)``. Other
             sizes work too: positions and filters are resampled.
-        patch_size: Pixels of a patch on both axes.
+        patch_size: Patch size in pixels on both axes.
         in_channels: Channels of the image.
-        out_indices: Blocks whose features come out; negative ones count from the end.
-        out_type: ``'cls_token'`` or ``'avg_featmap'`` give ``(B, C)`` for classifiers, ``'featmap'`` maps
+        out_indices: Blocks whose features are returned, an integer or a sequence; negative ones count from the end.
+        out_type: ``'cls_token'`` or ``'avg_featmap'`` give ``(B, C)`` for classifiers, ``'featmap'`` feature maps
             ``(B, C, H, W)``, ``'raw'`` the tokens ``(B, L, C)``. None is ``'cls_token'`` with a class token and
             ``'avg_featmap'`` without.
         token_mixers: The mixer of each block, see :func:`mixer_schedule`; ``'hyena'`` by default.
         hyena: Config of the Hyena mixer, :class:`~mmhyena.layers.HyenaND` by default. Blocks with
-            ``direction='alternating'`` are numbered among themselves, so neighbours look in opposite directions in
+            ``direction='alternating'`` are numbered among themselves, so neighbors look in opposite directions in
             hybrids as well.
         attention: Config of the attention mixer; DeiT's by default.
-        with_cls_token: Whether a class token stands before the patches; False by default. All mixers must take one.
+        with_cls_token: Whether a class token precedes the patches; False by default. All mixers must take one.
         position: ``'learned'`` (default), ``'sincos'`` or ``'none'``.
-        residual_from_norm: Whether residuals carry the normalised input, see :class:`~mmhyena.layers.ViTBlock`.
-        final_norm: Whether the last block's output is normalised; True by default.
+        residual_from_norm: Whether residuals carry the normalized input, see :class:`~mmhyena.layers.ViTBlock`.
+        final_norm: Whether the last block's output is normalized; True by default.
+        norm_cfg: Config of that norm, see :func:`~mmhyena.backbones.norms.build_norm`; layer norm with an epsilon of
+            1e-6 if None.
         mlp_ratio: Width of the channel MLPs in multiples of C.
-        drop_rate: Dropout behind positions, mixers and MLPs.
-        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
+        drop_rate: Rate of dropout after positions, mixers and MLPs.
+        drop_path_rate: Rate of stochastic depth of the last block; it rises linearly from 0 at the first.
         frozen_stages: -1 freezes nothing, 0 patches and positions, ``n`` also the first ``n`` blocks.
-        norm_eval: Whether batch norms, which a token mixer of yours may hold, keep their running statistics fixed.
-        with_cp: Whether blocks compute their activations again in the backward to save memory.
-        init_cfg: MMEngine's initialisation config.
+        norm_eval: Whether batch norms, of the output or in a token mixer, keep their running statistics fixed.
+        with_cp: Whether blocks recompute their activations in the backward pass to save memory.
+        init_cfg: MMEngine's initialization config. ``type='Pretrained'`` takes official checkpoints and ours.
 
     Raises:
         ValueError: If an argument is not one of the above.
     """
 
+    default_init_cfg = (dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),)
     arch_settings = {
         'deit_tiny': _TINY,
         'deit_small': _SMALL,
@@ -117,7 +123,7 @@ class HyenaViT(PretrainedMixin):
 
     def __init__(
         self,
-        arch: str | dict = 'deit_tiny',
+        arch: str | Mapping[str, Any] = 'deit_tiny',
         img_size: int | Sequence[int] = 224,
         patch_size: int = 16,
         in_channels: int = 3,
@@ -130,109 +136,84 @@ class HyenaViT(PretrainedMixin):
         position: str | None = None,
         residual_from_norm: bool | None = None,
         final_norm: bool | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
         mlp_ratio: float = 4.0,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitConfig = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
-        arch = self._resolve_arch(arch)
-        self.embed_dims, self.num_layers, self.num_heads = (arch[k] for k in ('embed_dims', 'num_layers', 'num_heads'))
-        pixels = (img_size,) * 2 if isinstance(img_size, int) else tuple(img_size)
-        self.patch_resolution = tuple(-(-size // patch_size) for size in pixels)
-        given = dict(position=position, with_cls_token=with_cls_token, final_norm=final_norm)
-        given |= dict(token_mixers=token_mixers, hyena=hyena, attention=attention)
-        given |= dict(residual_from_norm=residual_from_norm)
-        settings = self._defaults() | arch | {name: value for name, value in given.items() if value is not None}
+        given = dict(token_mixers=token_mixers, hyena=hyena, attention=attention, with_cls_token=with_cls_token)
+        given |= dict(position=position, residual_from_norm=residual_from_norm, final_norm=final_norm)
+        settings = self._resolve_settings(arch, given)
+        self.embed_dims, self.num_layers, self.num_heads = (settings[key] for key in _SIZES)
+        super().__init__(self.num_layers, 'blocks', out_indices, frozen_stages, norm_eval, init_cfg)
+        check_int('patch_size', patch_size)
+        check_rate('drop_rate', drop_rate)
+        self.patch_resolution = tuple(-(-size // patch_size) for size in int_tuple('img_size', img_size, 2))
         self.with_cls_token = settings['with_cls_token']
-        self.out_indices = self._resolve_indices(out_indices)
         self.out_type = self._resolve_out_type(out_type)
-        self.frozen_stages = self._resolve_frozen(frozen_stages)
-        self.norm_eval = norm_eval
+        self.position = check_choice('position', settings['position'], _POSITIONS)
 
-        self.patch_embed = PatchEmbed(in_channels, self.embed_dims, patch_size)
+        self.patch_embed = PatchEmbed(check_int('in_channels', in_channels), self.embed_dims, patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if self.with_cls_token else None
-        self._make_positions(settings['position'])
+        # The place of the class token needs no entry: its position would only be added to the token itself.
+        table = torch.zeros(1, *self.patch_resolution, self.embed_dims) if self.position == 'learned' else None
+        self.pos_embed = None if table is None else nn.Parameter(table)
         self.drop_after_pos = nn.Dropout(drop_rate)
-        drop_rates = [drop_path_rate * i / max(self.num_layers - 1, 1) for i in range(self.num_layers)]
+        rates = drop_path_rates(drop_path_rate, self.num_layers)
         self.layers = nn.ModuleList(
             ViTBlock(self.embed_dims, mixer, mlp_ratio, drop_rate, rate, settings['residual_from_norm'], with_cp)
-            for mixer, rate in zip(self._mixers(settings), drop_rates)
+            for mixer, rate in zip(self._mixers(settings), rates)
         )
-        self.norm = nn.LayerNorm(self.embed_dims, eps=1e-6) if settings['final_norm'] else nn.Identity()
+        self.norm = nn.Identity()
+        if settings['final_norm']:
+            self.norm = build_norm(norm_cfg or dict(type='LN', eps=1e-6), self.embed_dims, ndim=2)
         self._check_class_token()
-        self._init_own_weights()
-        self._freeze_stages()
+        self._finish()
 
-    def _resolve_arch(self, arch: str | dict) -> dict:
-        if isinstance(arch, str):
-            if arch not in self.arch_settings:
-                raise ValueError(f'arch {arch!r} is unknown; choose one of {", ".join(self.arch_settings)}, or a dict')
-            return self.arch_settings[arch]
-        missing = {'embed_dims', 'num_layers', 'num_heads'} - set(arch)
-        if missing:
-            raise ValueError(f'arch lacks {", ".join(sorted(missing))}')
-        return dict(arch)
-
-    def _defaults(self) -> dict:
-        attention = dict(type='Attention', head_dim=self.embed_dims // self.num_heads, qkv_bias=True, proj_bias=True)
-        return dict(
+    @classmethod
+    def _resolve_settings(cls, arch: str | Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return sizes and shell: what is given to the constructor, else what ``arch`` says, else DeiT's."""
+        if not isinstance(arch, Mapping):
+            arch = cls.arch_settings[check_choice('arch', arch, cls.arch_settings, ', or a dict')]
+        check_keys('arch', arch, _SIZES, given)
+        sizes = {key: check_int(f'{key} of arch', arch[key]) for key in _SIZES}
+        if sizes['embed_dims'] % sizes['num_heads']:
+            raise ValueError(
+                f'embed_dims of arch must be a multiple of num_heads, got {sizes["embed_dims"]} and '
+                f'{sizes["num_heads"]}'
+            )
+        head_dim = sizes['embed_dims'] // sizes['num_heads']
+        defaults = dict(
             token_mixers='hyena',
             hyena=dict(type='HyenaND'),
-            attention=attention,
+            attention=dict(type='Attention', head_dim=head_dim, qkv_bias=True, proj_bias=True),
             with_cls_token=False,
             position='learned',
             residual_from_norm=False,
             final_norm=True,
         )
-
-    def _resolve_indices(self, out_indices: int | Sequence[int]) -> tuple[int, ...]:
-        wanted = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
-        indices = tuple(sorted(i + self.num_layers if i < 0 else i for i in wanted))
-        if not indices or len(set(indices)) < len(indices) or not all(0 <= i < self.num_layers for i in indices):
-            raise ValueError(f'out_indices must be distinct blocks of 0 to {self.num_layers - 1}, got {wanted}')
-        return indices
+        return defaults | dict(arch) | sizes | {name: value for name, value in given.items() if value is not None}
 
     def _resolve_out_type(self, out_type: str | None) -> str:
         if out_type is None:
             return 'cls_token' if self.with_cls_token else 'avg_featmap'
-        if out_type not in _OUT_TYPES:
-            raise ValueError(f'out_type must be one of {", ".join(_OUT_TYPES)}, got {out_type!r}')
+        check_choice('out_type', out_type, _OUT_TYPES)
         if out_type == 'cls_token' and not self.with_cls_token:
             raise ValueError("out_type 'cls_token' needs with_cls_token=True; take 'avg_featmap' without one")
         return out_type
 
-    def _resolve_frozen(self, frozen_stages: int) -> int:
-        if not -1 <= frozen_stages <= self.num_layers:
-            raise ValueError(f'frozen_stages must be -1 to {self.num_layers}, got {frozen_stages}')
-        return frozen_stages
-
-    def _make_positions(self, position: str) -> None:
-        if position not in _POSITIONS:
-            raise ValueError(f'position must be one of {", ".join(_POSITIONS)}, got {position!r}')
-        self.position = position
-        # The place of the class token needs no entry: its position would only be added to the token itself.
-        shape = (1, *self.patch_resolution, self.embed_dims)
-        self.pos_embed = nn.Parameter(torch.zeros(shape)) if position == 'learned' else None
-
-    def _mixers(self, settings: dict) -> list[dict]:
+    def _mixers(self, settings: Mapping[str, Any]) -> list[dict]:
         """Return the config of every block's mixer, with what it needs to know of grid, depth and class token."""
-        mixers, hyena_blocks = [], 0
+        known = dict(map_size=self.patch_resolution, num_heads=self.num_heads, class_token=self.with_cls_token)
+        mixers, numbered = [], 0
         for entry in mixer_schedule(settings['token_mixers'], self.num_layers):
             mixer = copy.deepcopy(dict(settings[entry] if isinstance(entry, str) else entry))
-            known = dict(
-                map_size=self.patch_resolution,
-                num_heads=self.num_heads,
-                class_token=self.with_cls_token,
-                block_index=hyena_blocks,
-            )
-            takes = inspect.signature(_mixer_class(mixer['type'])).parameters
-            mixer = {name: value for name, value in known.items() if name in takes} | mixer
-            hyena_blocks += 'block_index' in takes
-            mixers.append(mixer)
+            mixers.append(complete(mixer, **known, block_index=numbered))
+            numbered += takes(mixer, 'block_index')
         return mixers
 
     def _check_class_token(self) -> None:
@@ -245,52 +226,46 @@ class HyenaViT(PretrainedMixin):
                     'the grid; set with_cls_token=False'
                 )
 
-    def _init_own_weights(self) -> None:
-        """Initialise the shell as DeiT does; what a mixer keeps besides its projections is the mixer's business."""
-        if self.pos_embed is not None:
-            nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        if self.cls_token is not None:
-            nn.init.trunc_normal_(self.cls_token, std=0.02)
-        for layer in self.layers:
-            projections = [m for m in layer.token_mixer.children() if isinstance(m, nn.Linear)]
-            for linear in (*projections, layer.mlp[0], layer.mlp[2]):
-                nn.init.trunc_normal_(linear.weight, std=0.02)
-                if linear.bias is not None:
-                    nn.init.zeros_(linear.bias)
+    def _init_parts(self) -> None:
+        super()._init_parts()
+        for parameter in (self.pos_embed, self.cls_token):
+            if parameter is not None:
+                nn.init.trunc_normal_(parameter, std=0.02)
 
     def resize_weights(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Bring long filters and learned positions made for another image size to this backbone's."""
+        """Resample long filters and learned positions made for another image size to this backbone's."""
         result, notes = super().resize_weights(state)
         table = state.get('pos_embed')
         if table is not None and self.pos_embed is not None and table.dim() == 4:
             old, new = tuple(table.shape[1:3]), self.patch_resolution
             if old != new:
-                result['pos_embed'] = resample_grid(table, new).to(table.dtype)
+                result['pos_embed'] = resample_grid(table, new)
                 notes['pos_embed'] = f'{old[0]}x{old[1]} to {new[0]}x{new[1]} positions'
         return result, notes
 
-    def _positions(self, spatial: Sequence[int], like: Tensor) -> Tensor | float:
-        if self.position == 'learned':
-            return resample_grid(self.pos_embed, spatial)
+    def _add_positions(self, x: Tensor) -> Tensor:
+        """Add the positional encoding to patches ``(B, h, w, C)``."""
+        if self.pos_embed is not None:
+            return x + resample_grid(self.pos_embed, x.shape[1:3])
         if self.position == 'sincos':
-            return sincos_grid(spatial, self.embed_dims).to(like)
-        return 0.0
+            return x + sincos_grid(x.shape[1:3], self.embed_dims, x.device).to(x.dtype)
+        return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``x`` ``(B, in_channels, H, W)``, as ``out_type`` says, for each of ``out_indices``.
 
-        Maps have ``ceil(H / patch_size)`` by ``ceil(W / patch_size)`` places.
+        Feature maps have ``ceil(H / patch_size)`` by ``ceil(W / patch_size)`` positions.
         """
         x = self.patch_embed(x)  # (B, h, w, C)
         spatial = tuple(x.shape[1:3])
-        x = self.drop_after_pos(x + self._positions(spatial, x))
+        x = self.drop_after_pos(self._add_positions(x))
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)  # (B, 1 + h * w, C)
         outs = []
         for i, layer in enumerate(self.layers):
             x = layer(x, spatial)
             if i == self.num_layers - 1:
-                x = self.norm(x)
+                x = normalize(self.norm, x)
             if i in self.out_indices:
                 outs.append(self._output(x, spatial))
             if i == self.out_indices[-1]:
@@ -308,49 +283,16 @@ class HyenaViT(PretrainedMixin):
             return patches.mean(1)
         return patches.transpose(1, 2).unflatten(2, tuple(spatial)).contiguous()  # (B, C, h, w)
 
+    def _frozen_modules(self) -> Iterable[nn.Module]:
+        yield from super()._frozen_modules()
+        if self.frozen_stages >= 0:
+            yield self.drop_after_pos
+        if self.frozen_stages == self.num_layers or self.out_indices[-1] < self.num_layers - 1:
+            yield self.norm
+
     def _freeze_stages(self) -> None:
-        if self.frozen_stages < 0:
-            return
-        for parameter in (self.pos_embed, self.cls_token):
-            if parameter is not None:
-                parameter.requires_grad_(False)
-        self.drop_after_pos.eval()
-        for module in (self.patch_embed, *self.layers[: self.frozen_stages]):
-            module.eval()
-            module.requires_grad_(False)
-        if self.frozen_stages == self.num_layers:
-            self.norm.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> HyenaViT:
-        """Set the mode; frozen stages stay in evaluation mode, and so do batch norms if ``norm_eval``."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Return the layer that a parameter belongs to, and the number of layers, for layer-wise learning rates.
-
-        Patches and positions are layer 0, blocks are 1 to ``num_layers``; the final norm, necks and heads come after.
-
-        Args:
-            param_name: Name of the parameter in the whole model.
-            prefix: What stands before this backbone's own names, such as ``'backbone.'``.
-        """
-        depth = self.num_layers + 2
-        if not param_name.startswith(prefix):
-            return depth - 1, depth
-        kind, *rest = param_name[len(prefix) :].split('.')
-        if kind in ('cls_token', 'pos_embed', 'patch_embed'):
-            return 0, depth
-        return (int(rest[0]) + 1 if kind == 'layers' else depth - 1), depth
-
-
-def _mixer_class(kind: str | type) -> type:
-    found = MODELS.get(kind) if isinstance(kind, str) else kind
-    if found is None:
-        raise ValueError(f'token mixer {kind!r} is not registered in mmhyena.registry.MODELS')
-    return found
+        super()._freeze_stages()
+        if self.frozen_stages >= 0:
+            for parameter in (self.pos_embed, self.cls_token):
+                if parameter is not None:
+                    parameter.requires_grad_(False)

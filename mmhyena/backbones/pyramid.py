@@ -1,21 +1,23 @@
-"""What the backbones with four stages at strides 4, 8, 16 and 32 have in common."""
+"""Base of the backbones with four stages at strides 4, 8, 16 and 32."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmhyena.checkpoints import PretrainedMixin
+from mmhyena.backbones.base import BaseBackbone, InitConfig, drop_path_rates
+from mmhyena.backbones.norms import normalize
+from mmhyena.checks import check_choice, check_int, check_keys, check_ratio, int_tuple
 from mmhyena.layers.build import complete, takes
 
 __all__ = ['PyramidBackbone']
 
+NUM_STAGES = 4
 
-class PyramidBackbone(PretrainedMixin):
+
+class PyramidBackbone(BaseBackbone):
     """Four stages of blocks, each behind a downsampling layer, with a norm for every output.
 
     A family gives the layers by :meth:`_make_downsample` and :meth:`_make_block`, which take and give
@@ -23,17 +25,20 @@ class PyramidBackbone(PretrainedMixin):
 
     Args:
         arch: Name of an architecture in ``arch_settings``, the family's ``default_arch`` if None, or a dict with
-            ``depths`` (blocks a stage), ``dims`` (channels a stage) and ``token_mixers`` (a config a stage).
+            ``depths`` (blocks per stage), ``channels`` (per stage; ``dims`` means the same) and ``token_mixers`` (a
+            config per stage), and optionally ``mlp_ratio``, the width of the channel MLPs in multiples of C.
         in_channels: Channels of the image.
-        out_indices: Stages whose features come out, 0 to 3.
+        out_indices: Stages whose features are returned, an integer or a sequence; negative ones count from the end.
         frozen_stages: -1 freezes nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
-        norm_eval: Whether batch norms, which a token mixer of yours may hold, keep their running statistics fixed.
-        with_cp: Whether blocks compute their activations again in the backward to save memory.
-        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
-        filter_resize: Whether long kernels are resampled to the map at hand; None leaves it to the token mixers.
-        gap_before_final_norm: Whether each output is the normalised mean over the pixels, ``(B, C)``, as a
-            classifier needs it, instead of a normalised map.
-        init_cfg: MMEngine's initialisation config. ``type='Pretrained'`` takes official checkpoints and ours.
+        norm_eval: Whether batch norms, of outputs or in a token mixer, keep their running statistics fixed.
+        with_cp: Whether blocks recompute their activations in the backward pass to save memory.
+        drop_path_rate: Rate of stochastic depth of the last block; it rises linearly from 0 at the first.
+        filter_resize: Whether long kernels are resampled to the feature map; None leaves it to the token mixers.
+        gap_before_final_norm: Whether each output is the normalized mean over the pixels, ``(B, C)``, as a
+            classifier needs it, instead of a normalized feature map.
+        norm_cfg: Config of the output norms, ``type`` one of ``'LN'``, ``'BN'``, ``'SyncBN'`` and ``'GN'``. None is
+            layer norm with an epsilon of 1e-5, or 1e-6 with ``gap_before_final_norm``.
+        init_cfg: MMEngine's initialization config. ``type='Pretrained'`` takes official checkpoints and ours.
 
     Raises:
         ValueError: If an argument is not one of the above, or an input is smaller than 32 x 32.
@@ -47,42 +52,37 @@ class PyramidBackbone(PretrainedMixin):
         self,
         arch: str | Mapping[str, Any] | None = None,
         in_channels: int = 3,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
         drop_path_rate: float = 0.0,
         filter_resize: bool | None = None,
         gap_before_final_norm: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitConfig = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
-        arch = self._resolve_arch(arch, ('depths', 'dims', 'token_mixers'))
-        self.depths, self.embed_dims = tuple(arch['depths']), tuple(arch['dims'])
-        self.mlp_ratio = arch.get('mlp_ratio', 4)
-        self.out_indices = self._resolve_indices(out_indices)
-        if not -1 <= frozen_stages <= len(self.depths):
-            raise ValueError(f'frozen_stages must be -1 to {len(self.depths)}, got {frozen_stages}')
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
+        super().__init__(NUM_STAGES, 'stages', out_indices, frozen_stages, norm_eval, init_cfg)
+        arch = self._resolve_arch(arch, ('depths', 'channels', 'token_mixers'))
+        self.depths, self.embed_dims = arch['depths'], arch['channels']
+        self.mlp_ratio = check_ratio('mlp_ratio of arch', arch.get('mlp_ratio', 4))
         self.gap_before_final_norm = gap_before_final_norm
 
-        channels = (in_channels, *self.embed_dims)
+        channels = (check_int('in_channels', in_channels), *self.embed_dims)
         self.downsample_layers = nn.ModuleList(
-            self._make_downsample(i, channels[i], channels[i + 1]) for i in range(len(self.depths))
+            self._make_downsample(i, channels[i], channels[i + 1]) for i in range(NUM_STAGES)
         )
-        drop_rates = iter(torch.linspace(0, drop_path_rate, sum(self.depths), device='cpu').tolist())
+        rates = iter(drop_path_rates(drop_path_rate, sum(self.depths)))
         mixers = iter(_block_mixers(arch, filter_resize))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(self._make_block(i, next(mixers), next(drop_rates), with_cp) for _ in range(depth)))
+            nn.Sequential(*(self._make_block(i, next(mixers), next(rates), with_cp) for _ in range(depth)))
             for i, depth in enumerate(self.depths)
         )
-        for i in self.out_indices:
+        if norm_cfg is None:
             # The official classifier and feature extractor of HyenaPixel differ in their epsilon.
-            norm = nn.LayerNorm(self.embed_dims[i], eps=1e-6 if gap_before_final_norm else 1e-5)
-            self.add_module(f'norm{i}', norm)
-        self.apply(self._init_module)
-        self._freeze_stages()
+            norm_cfg = dict(type='LN', eps=1e-6 if gap_before_final_norm else 1e-5)
+        self._add_output_norms(self.embed_dims, norm_cfg, ndim=0 if gap_before_final_norm else 2)
+        self._finish()
 
     def _make_downsample(self, stage: int, in_channels: int, out_channels: int) -> nn.Module:
         raise NotImplementedError
@@ -90,30 +90,24 @@ class PyramidBackbone(PretrainedMixin):
     def _make_block(self, stage: int, token_mixer: dict, drop_path_rate: float, with_cp: bool) -> nn.Module:
         raise NotImplementedError
 
-    @staticmethod
-    def _init_module(module: nn.Module) -> None:
-        """Initialise what is neither a norm nor a part of a filter; :meth:`torch.nn.Module.apply` calls it."""
-        raise NotImplementedError
-
     @classmethod
-    def _resolve_arch(cls, arch: str | Mapping[str, Any] | None, keys: Sequence[str]) -> Mapping[str, Any]:
+    def _resolve_arch(cls, arch: str | Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any]:
+        """Return ``arch`` as a dict with ``keys``, and ``mlp_ratio`` if it has one; its lists of numbers as tuples."""
         arch = cls.default_arch if arch is None else arch
-        if isinstance(arch, str):
-            if arch not in cls.arch_settings:
-                raise ValueError(f'arch {arch!r} is unknown; choose one of {", ".join(cls.arch_settings)}, or a dict')
-            return cls.arch_settings[arch]
-        if missing := set(keys) - set(arch):
-            raise ValueError(f'arch lacks {", ".join(sorted(missing))}')
-        if any(len(arch[key]) != 4 for key in keys):
-            raise ValueError(f'arch needs four {", four ".join(keys[:-1])} and four {keys[-1]}, one a stage')
+        if not isinstance(arch, Mapping):
+            arch = cls.arch_settings[check_choice('arch', arch, cls.arch_settings, ', or a dict')]
+        arch = dict(arch)
+        if 'dims' in arch:
+            if 'channels' in arch:
+                raise ValueError('arch has both channels and dims, which mean the same; keep channels')
+            arch['channels'] = arch.pop('dims')
+        check_keys('arch', arch, keys, ['mlp_ratio'])
+        for key in keys:
+            if not isinstance(arch[key], Sequence) or isinstance(arch[key], str) or len(arch[key]) != NUM_STAGES:
+                raise ValueError(f'{key} of arch must be a list of {NUM_STAGES}, one per stage, got {arch[key]!r}')
+        for key in ('depths', 'channels'):
+            arch[key] = int_tuple(f'{key} of arch', arch[key], NUM_STAGES)
         return arch
-
-    def _resolve_indices(self, out_indices: Sequence[int]) -> tuple[int, ...]:
-        stages = len(self.depths)
-        indices = tuple(sorted(i + stages if i < 0 else i for i in out_indices))
-        if not indices or len(set(indices)) < len(indices) or not all(0 <= i < stages for i in indices):
-            raise ValueError(f'out_indices must be distinct stages of 0 to {stages - 1}, got {tuple(out_indices)}')
-        return indices
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``x`` ``(B, in_channels, H, W)``.
@@ -133,38 +127,25 @@ class PyramidBackbone(PretrainedMixin):
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = stage(downsample(x))  # (B, H', W', C)
             if i in self.out_indices:
-                outs.append(self._output(x, getattr(self, f'norm{i}')))
+                outs.append(self._output(x, i))
             if i == self.out_indices[-1]:
                 break
         return tuple(outs)
 
-    def _output(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    def _output(self, x: Tensor, stage: int) -> Tensor:
+        norm = self.get_submodule(f'norm{stage}')
         if self.gap_before_final_norm:
-            return norm(x.mean((1, 2)))  # (B, C)
-        return norm(x).permute(0, 3, 1, 2).contiguous()  # (B, C, H', W')
+            return normalize(norm, x.mean((1, 2)))  # (B, C)
+        return normalize(norm, x).permute(0, 3, 1, 2).contiguous()  # (B, C, H', W')
 
-    def _freeze_stages(self) -> None:
-        frozen = [self.downsample_layers[0]] if self.frozen_stages >= 0 else []
-        for i in range(self.frozen_stages):
-            frozen += [self.downsample_layers[i], self.stages[i]]
-            if i in self.out_indices:
-                frozen.append(getattr(self, f'norm{i}'))
-        for i in range(self.out_indices[-1] + 1, len(self.depths)):
-            # Nothing uses these. Distributed training would wait for gradients that never come.
-            frozen += [self.downsample_layers[i], self.stages[i]]
-        for module in frozen:
-            module.eval()
-            module.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> PyramidBackbone:
-        """Set the mode; frozen stages stay in evaluation mode, and so do batch norms if ``norm_eval``."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    def _frozen_modules(self) -> Iterable[nn.Module]:
+        if self.frozen_stages >= 0:
+            yield self.downsample_layers[0]
+        for i in range(NUM_STAGES):
+            if i < self.frozen_stages or i > self.out_indices[-1]:
+                yield from (self.downsample_layers[i], self.stages[i])
+            if i < self.frozen_stages and i in self.out_indices:
+                yield self.get_submodule(f'norm{i}')
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Return the layer that a parameter belongs to, and the number of layers, for layer-wise learning rates.

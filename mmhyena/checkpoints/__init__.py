@@ -1,7 +1,14 @@
 """Weights from elsewhere: names, layouts and sizes brought to ours, and reports of what did not match."""
 
 from mmhyena.checkpoints.families import OFFICIAL_FAMILIES, OfficialFamily, find_family
-from mmhyena.checkpoints.loading import PretrainedMixin, fit_official, fit_to_backbone, load_pretrained
+from mmhyena.checkpoints.loading import (
+    LoadableBackbone,
+    ReportedInit,
+    adapt_state_dict,
+    fit_official,
+    fit_to_backbone,
+    load_pretrained,
+)
 from mmhyena.checkpoints.official import convert_official, is_official, revert_official
 from mmhyena.checkpoints.official_nd import convert_official_nd, official_nd_config
 from mmhyena.checkpoints.reading import CheckpointError, read_checkpoint, unwrap
@@ -11,9 +18,11 @@ from mmhyena.checkpoints.resizing import resize_filters
 __all__ = [
     'OFFICIAL_FAMILIES',
     'CheckpointError',
+    'LoadableBackbone',
     'MatchReport',
     'OfficialFamily',
-    'PretrainedMixin',
+    'ReportedInit',
+    'adapt_state_dict',
     'compare',
     'convert_official',
     'convert_official_nd',

@@ -6,87 +6,81 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
 from mmhyena.checkpoints.families import find_family
 from mmhyena.checkpoints.reading import CheckpointError, read_checkpoint, unwrap
 from mmhyena.checkpoints.report import MatchReport, compare, render
-from mmhyena.checkpoints.resizing import resize_filters
 
-__all__ = ['PretrainedMixin', 'fit_official', 'fit_to_backbone', 'load_pretrained']
+__all__ = [
+    'LoadableBackbone',
+    'ReportedInit',
+    'adapt_state_dict',
+    'fit_official',
+    'fit_to_backbone',
+    'load_pretrained',
+]
 
 _BACKBONE = 'backbone.'
 _OUT_NORM = re.compile(r'norm\d+\.')
 _CLASSIFIER_KEYS = {'head.fc1.weight', 'head.norm.weight'}
 
 
-class PretrainedMixin(BaseModule):
-    """A backbone that reads official checkpoints and other kernel sizes, and refuses what does not fit.
+@runtime_checkable
+class LoadableBackbone(Protocol):
+    """What loading asks of a backbone: its tensors, and how those of another size become its own."""
 
-    - ``init_cfg=dict(type='Pretrained', checkpoint=FILE_OR_URL)`` goes to :func:`load_pretrained` instead of MMEngine's
-      loader, which would skip whatever has another name.
-    - Any ``load_state_dict``, hence also a run's ``load_from`` and ``resume``, resamples long filters of another
-      kernel size.
-    - mmpretrain's ``ImageClassifier`` reads official classifiers through ``_checkpoint_filter``.
-    """
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
 
-    def init_weights(self) -> None:
-        """Initialise the weights as MMEngine does, then load pretrained ones if ``init_cfg`` names any."""
-        configs = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else list(self.init_cfg or ())
-        pretrained = [cfg for cfg in configs if cfg['type'] in ('Pretrained', PretrainedInit)]
-        whole, self.init_cfg = self.init_cfg, [cfg for cfg in configs if cfg not in pretrained]
-        self.init_cfg += [dict(cfg, type=_ReportedInit) for cfg in pretrained]
-        try:
-            super().init_weights()
-        finally:
-            self.init_cfg = whole
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> Any:
+        """Fill the tensors."""
 
     def resize_weights(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Bring tensors of other sizes to this backbone's; return all tensors, and the resized names with a note."""
-        return resize_filters(state, {name: tuple(value.shape) for name, value in self.state_dict().items()})
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-        resized, notes = self.resize_weights(own)
-        state_dict.update({prefix + name: value for name, value in resized.items() if value is not own[name]})
-        if notes:
-            _log(f'{len(notes)} tensors resampled: {", ".join(sorted(set(notes.values())))}')
-        if prefix and not own:
-            _log(
-                f'the checkpoint has no weight under {prefix!r}: the backbone keeps its own. An official checkpoint is '
-                "loaded by init_cfg=dict(type='Pretrained', checkpoint=...) of the backbone, or converted by "
-                'tools/model_converters/official_to_mmhyena.py',
-                logging.WARNING,
-            )
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _checkpoint_filter(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Translate an official classifier in place, before an ``ImageClassifier`` loads it."""
-        if prefix == '' and (family := find_family(state_dict)):
-            converted = family.convert(state_dict, self)
-            state_dict.clear()
-            state_dict.update(converted)
+        """Resample tensors of other sizes; return all tensors, and a note for each resampled name."""
 
 
-class _ReportedInit(PretrainedInit):
-    """What :class:`PretrainedMixin` puts in the place of MMEngine's ``Pretrained``, with the same arguments."""
+def adapt_state_dict(backbone: LoadableBackbone, state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Resample the backbone's tensors in a model's ``state_dict`` in place, and warn if it has none.
+
+    Args:
+        backbone: The backbone that is about to be filled.
+        state_dict: Tensors of the whole model.
+        prefix: What stands before the backbone's own names, ``'backbone.'`` or nothing.
+    """
+    own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+    resized, notes = backbone.resize_weights(own)
+    state_dict.update({prefix + name: value for name, value in resized.items() if value is not own[name]})
+    if notes:
+        _log(f'{len(notes)} tensors resampled: {", ".join(sorted(set(notes.values())))}')
+    if prefix and not own:
+        _log(
+            f'the checkpoint has no weight under {prefix!r}: the backbone keeps its own. An official checkpoint is '
+            "loaded by init_cfg=dict(type='Pretrained', checkpoint=...) of the backbone, or converted by "
+            'tools/model_converters/official_to_mmhyena.py',
+            logging.WARNING,
+        )
+
+
+class ReportedInit(PretrainedInit):
+    """MMEngine's ``Pretrained`` with the same arguments, by :func:`load_pretrained`, which skips nothing in silence."""
 
     def __init__(self, checkpoint: str, weights: str = 'auto', **kwargs: Any) -> None:
         super().__init__(checkpoint, **kwargs)
         self.weights = weights
 
-    def __call__(self, module: PretrainedMixin) -> None:
+    def __call__(self, module: LoadableBackbone) -> None:
+        """Fill ``module`` and note it in MMEngine's record of initializations."""
         load_pretrained(module, self.checkpoint, self.prefix, self.weights)
         update_init_info(module, init_info=self._get_init_info())
 
 
 def load_pretrained(
-    backbone: PretrainedMixin, checkpoint: str | Path, prefix: str | None = None, weights: str = 'auto'
+    backbone: LoadableBackbone, checkpoint: str | Path, prefix: str | None = None, weights: str = 'auto'
 ) -> MatchReport:
     """Load a checkpoint into a backbone and log what matched, what is new and what was left out.
 
@@ -113,7 +107,7 @@ def load_pretrained(
 
 
 def fit_to_backbone(
-    state: Mapping[str, Tensor], backbone: PretrainedMixin, prefix: str | None = None
+    state: Mapping[str, Tensor], backbone: LoadableBackbone, prefix: str | None = None
 ) -> tuple[dict[str, Tensor], MatchReport]:
     """Return the tensors of a state dict that a backbone takes, under its names and in its sizes, and the report.
 
@@ -162,7 +156,7 @@ def fit_official(state: Mapping[str, Tensor], model: nn.Module, source: str) -> 
         CheckpointError: If some names are not known, or the backbone's tensors do not fit.
     """
     backbone = getattr(model, 'backbone', None)
-    if not isinstance(backbone, PretrainedMixin):
+    if not isinstance(backbone, LoadableBackbone):
         raise CheckpointError(f'{source} needs a HyenaFormer as backbone, not {type(backbone).__name__}')
     fitted, report = fit_to_backbone(state, backbone)
     fitted = {_BACKBONE + name: value for name, value in fitted.items()}

@@ -15,9 +15,11 @@ def takes(config: Mapping[str, Any], argument: str) -> bool:
     """Whether the class of ``config`` has an argument of that name.
 
     Raises:
-        ValueError: If the class is not registered.
+        ValueError: If ``config`` has no type, or its class is not registered.
     """
-    cls = MODELS.get(config['type'])
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise ValueError(f"the config of a part is a dict that needs a 'type', got {config!r}")
+    cls = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
     if cls is None:
         raise ValueError(f'{config["type"]!r} is not registered in mmhyena.registry.MODELS')
     return argument in inspect.signature(cls).parameters

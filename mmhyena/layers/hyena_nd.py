@@ -196,6 +196,13 @@ class HyenaND(TokenMixer):
         self.dropout = nn.Dropout(dropout)
         self.out_proj = nn.Linear(way.out_lanes * channels, channels)
 
+    def init_weights(self) -> None:
+        """Initialize the short convolution as torch does.
+
+        Three gates multiply without a norm between them: the small weights of vision backbones would silence it.
+        """
+        self.short_conv.reset_parameters()
+
     def prepare(self, spatial: Sequence[int]) -> Kernels:
         """Return kernel and skip of every long convolution for maps of size ``spatial``."""
         return self.long_conv.kernels(spatial)

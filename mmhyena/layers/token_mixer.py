@@ -24,6 +24,12 @@ class TokenMixer(nn.Module):
 
     accepts_class_token = False
 
+    def init_weights(self) -> None:
+        """Restore what the mixer cannot work without, after a backbone has initialized linear layers and convolutions.
+
+        Nothing by default.
+        """
+
     def prepare(self, spatial: Sequence[int]) -> Any:
         """Return what :meth:`forward` needs for maps of size ``spatial`` besides the map, or None for nothing."""
         return None

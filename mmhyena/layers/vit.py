@@ -43,25 +43,28 @@ def resample_grid(table: Tensor, size: Sequence[int]) -> Tensor:
     """Resample a table of positions ``(1, h, w, C)`` to ``(1, *size, C)``, bicubically as ViT does."""
     if tuple(table.shape[1:3]) == tuple(size):
         return table
-    table = table.permute(0, 3, 1, 2).float()  # (1, C, h, w)
-    table = F.interpolate(table, size=tuple(size), mode='bicubic', align_corners=False)
-    return table.permute(0, 2, 3, 1)
+    resampled = table.permute(0, 3, 1, 2)  # (1, C, h, w)
+    if table.dtype in (torch.float16, torch.bfloat16):
+        resampled = resampled.float()
+    resampled = F.interpolate(resampled, size=tuple(size), mode='bicubic', align_corners=False)
+    return resampled.permute(0, 2, 3, 1).to(table.dtype)
 
 
-def sincos_grid(size: Sequence[int], dim: int) -> Tensor:
-    """Return the fixed sine-cosine code ``(1, h, w, dim)`` of a grid, half of it for each axis.
+def sincos_grid(size: Sequence[int], dim: int, device: torch.device | str | None = None) -> Tensor:
+    """Return the fixed sine-cosine positional encoding ``(1, h, w, dim)`` of a grid in float32, half of it per axis.
 
-    Frequencies are ``10000 ** (-i / n)`` (Attention is all you need, arXiv 1706.03762, section 3.5), so a place keeps
-    its code when the grid grows.
+    Frequencies are ``10000 ** (-i / n)`` (Attention is all you need, arXiv 1706.03762, section 3.5), so a position
+    keeps its encoding when the grid grows. It is computed on ``device``, without a copy from the host.
 
     Raises:
         ValueError: If ``dim`` is not a multiple of 4.
     """
     if dim % 4:
-        raise ValueError(f'the sine-cosine position code needs embed_dims to be a multiple of 4, got {dim}')
-    frequency = torch.exp(-math.log(10000.0) / (dim // 4) * torch.arange(dim // 4))
+        raise ValueError(f'the sine-cosine positional encoding needs embed_dims to be a multiple of 4, got {dim}')
+    bands = torch.arange(dim // 4, device=device, dtype=torch.float32)
+    frequency = torch.exp(-math.log(10000.0) / (dim // 4) * bands)
     height, width = size
-    rows, columns = (torch.arange(n)[:, None] * frequency for n in size)  # (n, dim / 4)
+    rows, columns = (torch.arange(n, device=device)[:, None] * frequency for n in size)  # (n, dim / 4)
     rows = torch.cat([rows.sin(), rows.cos()], dim=-1)[:, None].expand(-1, width, -1)
     columns = torch.cat([columns.sin(), columns.cos()], dim=-1)[None].expand(height, -1, -1)
     return torch.cat([rows, columns], dim=-1)[None]  # (1, h, w, dim)
@@ -95,6 +98,8 @@ class ViTBlock(nn.Module):
         self.residual_from_norm = residual_from_norm
         self.with_cp = with_cp
         hidden = int(mlp_ratio * channels)
+        if hidden < 1:
+            raise ValueError(f'mlp_ratio must leave at least one of {channels} channels, got {mlp_ratio}')
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
         self.token_mixer = MODELS.build(dict(token_mixer, channels=channels))
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)

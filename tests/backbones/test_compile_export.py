@@ -16,7 +16,7 @@ ARCHS = ['hpx_former_tiny', 'hb_former_tiny']
 def build(arch):
     torch.manual_seed(0)
     settings = HyenaFormer.arch_settings[arch]
-    return HyenaFormer(arch=dict(settings, depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)))
+    return HyenaFormer(arch=dict(settings, depths=(1, 1, 1, 1), channels=(8, 16, 24, 32)))
 
 
 @pytest.mark.parametrize('arch,training', [(ARCHS[0], False), (ARCHS[0], True), (ARCHS[1], True)])

@@ -22,10 +22,13 @@ PUBLISHED = {
 TINY = ['hpx_former_tiny', 'hb_former_tiny']
 
 
+TOY = dict(depths=(1,) * 4, channels=(8,) * 4, token_mixers=[dict(type='SepConv')] * 4)
+
+
 def small(name: str) -> dict:
     """The mixers of an architecture in a shell that is quick to run."""
     arch = copy.deepcopy(HyenaFormer.arch_settings[name])
-    return dict(depths=(1, 1, 2, 1), dims=(32, 32, 64, 64), token_mixers=arch['token_mixers'])
+    return dict(depths=(1, 1, 2, 1), channels=(32, 32, 64, 64), token_mixers=arch['token_mixers'])
 
 
 def head_size(dim: int, classes: int = 1000) -> int:
@@ -57,11 +60,11 @@ def test_shapes_and_gradients(name, size):
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), key
 
 
-@pytest.mark.parametrize('indices', [(0,), (1, 3), (2,), (0, 1, 2, 3), (-1,)])
+@pytest.mark.parametrize('indices', [(0,), (1, 3), [2], (0, 1, 2, 3), (-1,), -1, 2])
 def test_out_indices_have_their_norm_and_no_other(indices):
     model = HyenaFormer('hpx_former_tiny', out_indices=indices)
     outs = model(torch.randn(1, 3, 64, 64))
-    chosen = sorted(i % 4 for i in indices)
+    chosen = sorted(i % 4 for i in ([indices] if isinstance(indices, int) else indices))
     assert [out.shape[1:] for out in outs] == [
         (model.embed_dims[i], 64 // (4 * 2**i), 64 // (4 * 2**i)) for i in chosen
     ]
@@ -119,7 +122,7 @@ def test_norm_eval_keeps_batch_norms_of_a_mixer_fixed():
             return self.norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     try:
-        arch = dict(depths=(1, 1, 1, 1), dims=(4, 4, 4, 4), token_mixers=[dict(type='NormOnly')] * 4)
+        arch = dict(depths=(1, 1, 1, 1), channels=(4, 4, 4, 4), token_mixers=[dict(type='NormOnly')] * 4)
         for norm_eval in (True, False):
             model = HyenaFormer(arch, norm_eval=norm_eval).train()
             model(torch.randn(2, 3, 32, 64))
@@ -150,12 +153,34 @@ def test_initial_forward_is_sane():
     'kwargs,error',
     [
         (dict(arch='hpx_former_xxl'), 'choose one of hpx_former_tiny'),
-        (dict(arch=dict(depths=(1,) * 4, dims=(8,) * 4)), 'lacks token_mixers'),
-        (dict(arch=dict(depths=(1,) * 3, dims=(8,) * 4, token_mixers=[{}] * 4)), 'four depths'),
+        (dict(arch=dict(depths=(1,) * 4, channels=(8,) * 4)), 'lacks token_mixers'),
+        (
+            dict(arch=dict(depths=(1,) * 3, channels=(8,) * 4, token_mixers=[{}] * 4)),
+            'must be a list of 4, one',
+        ),
         (dict(out_indices=(0, 4)), 'out_indices'),
         (dict(out_indices=(1, -3)), 'out_indices'),
         (dict(out_indices=()), 'out_indices'),
-        (dict(frozen_stages=5), 'frozen_stages'),
+        (dict(out_indices='0'), "out_indices must be distinct stages from -4 to 3, got '0'"),
+        (dict(out_indices=(0, 1.0)), 'out_indices'),
+        (dict(out_indices=None), 'out_indices'),
+        (dict(frozen_stages=5), 'frozen_stages must be an integer, -1 to 4, got 5'),
+        (dict(frozen_stages=1.5), 'frozen_stages must be an integer'),
+        (dict(frozen_stages=True), 'frozen_stages must be an integer'),
+        (dict(drop_path_rate=1.0), 'drop_path_rate must be a number from 0 to below 1, got 1.0'),
+        (dict(drop_path_rate=float('nan')), 'drop_path_rate'),
+        (dict(drop_path_rate=-0.1), 'drop_path_rate'),
+        (dict(in_channels=0), 'in_channels must be an integer, at least 1, got 0'),
+        (dict(arch=['hpx_former_tiny']), 'arch .* is unknown; choose one of'),
+        (dict(arch=dict(TOY, depths=(1, 1, 0, 1))), 'depths of arch must be .* at least 1'),
+        (dict(arch=dict(TOY, channels=(8, 8, -8, 8))), 'channels of arch must be .* at least 1'),
+        (dict(arch=dict(TOY, dims=(8,) * 4)), 'both channels and dims'),
+        (dict(arch=dict(TOY, width=3)), 'arch does not take width; it takes channels, depths, token_mixers'),
+        (dict(arch=dict(TOY, token_mixers=[dict(type='SepConf')] * 4)), "'SepConf' is not registered"),
+        (dict(arch=dict(TOY, token_mixers=[dict(kernel_size=3)] * 4)), "needs a 'type'"),
+        (dict(norm_cfg=dict(type='LNN')), "type of norm_cfg 'LNN' is unknown; choose one of LN, BN, SyncBN, GN"),
+        (dict(norm_cfg=dict(eps=1e-5)), "norm_cfg must be a dict with 'type'"),
+        (dict(norm_cfg=dict(type='LN', epsilon=1)), 'norm_cfg .* does not fit'),
     ],
 )
 def test_unfit_arguments_are_named(kwargs, error):

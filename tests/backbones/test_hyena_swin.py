@@ -9,7 +9,7 @@ from mmhyena.backbones import HyenaFormer, HyenaSwin
 from mmhyena.layers import WindowedMixer
 from mmhyena.registry import MODELS
 
-SMALL = dict(depths=(1, 1, 4, 1), dims=(16, 32, 48, 64))
+SMALL = dict(depths=(1, 1, 4, 1), channels=(16, 32, 48, 64))
 
 
 def swin(**kwargs):
@@ -27,7 +27,7 @@ def test_strides_and_gradients_at_any_size(size, window_size):
     model = swin(window_size=window_size)
     outs = model(torch.randn(2, 3, *size))
     expected = [-(-n // 4) for n in size]
-    for out, dim in zip(outs, SMALL['dims'], strict=True):
+    for out, dim in zip(outs, SMALL['channels'], strict=True):
         assert out.shape == (2, dim, *expected) and out.is_contiguous()
         expected = [-(-n // 2) for n in expected]
     sum(out.square().sum() for out in outs).backward()
@@ -172,7 +172,7 @@ def test_one_config_a_stage_and_from_the_registry():
 def test_direction_of_every_kind_trains_in_former():
     for direction in ('four_way', 'parallel', 'centered', dict(type='FourWayDirection', mix='channel')):
         mixer = dict(type='HyenaND', map_size=8, direction=direction, order=3)
-        model = HyenaFormer(dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8), token_mixers=[mixer] * 4))
+        model = HyenaFormer(dict(depths=(1, 1, 1, 1), channels=(8, 8, 8, 8), token_mixers=[mixer] * 4))
         sum(out.square().sum() for out in model(torch.randn(1, 3, 32, 48))).backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
 
@@ -181,10 +181,11 @@ def test_direction_of_every_kind_trains_in_former():
     'kwargs,error',
     [
         (dict(arch='swin_huge'), "arch 'swin_huge' is unknown; choose one of swin_tiny"),
-        (dict(arch=dict(dims=(8, 8, 8, 8))), 'arch lacks depths'),
-        (dict(arch=dict(SMALL, depths=(1, 1))), 'arch needs four depths and four dims'),
+        (dict(arch=dict(channels=(8, 8, 8, 8))), 'arch lacks depths'),
+        (dict(arch=dict(SMALL, depths=(1, 1))), 'depths of arch must be a list of 4'),
         (dict(arch=SMALL, out_indices=(4,)), 'out_indices must be distinct stages'),
-        (dict(arch=SMALL, frozen_stages=5), 'frozen_stages must be -1 to 4'),
+        (dict(arch=SMALL, frozen_stages=5), 'frozen_stages must be an integer, -1 to 4'),
+        (dict(arch=SMALL, img_size=(64, 0)), 'img_size must be one integer or 2 integers, at least 1'),
         (dict(arch=SMALL, window_size=0), 'window_size must be positive'),
         (dict(arch=SMALL, token_mixer=[dict(type='HyenaND')] * 3), 'one for each of the 4 stages, got 3'),
         (dict(arch=SMALL, token_mixer=dict(type='Nothing')), "'Nothing' is not registered"),

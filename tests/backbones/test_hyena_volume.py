@@ -57,9 +57,14 @@ def test_frozen_stages_and_layer_depth():
 @pytest.mark.parametrize(
     'kwargs,error',
     [
-        (dict(ndim=4), 'ndim must be 1, 2 or 3'),
-        (dict(out_type='cls_token'), "out_type must be 'avg_featmap' or 'featmap'"),
-        (dict(frozen_stages=9), 'frozen_stages must be -1 to 4'),
+        (dict(ndim=4), 'ndim must be an integer, 1 to 3'),
+        (dict(out_type='cls_token'), "out_type 'cls_token' is unknown; choose one of avg_featmap, featmap"),
+        (dict(frozen_stages=9), 'frozen_stages must be an integer, -1 to 4'),
+        (dict(embed_dims=0), 'embed_dims must be an integer, at least 1'),
+        (dict(num_layers=0), 'num_layers must be an integer, at least 1'),
+        (dict(img_size=(8, 8)), 'img_size must be one integer or 3 integers'),
+        (dict(patch_size=0), 'patch_size must be'),
+        (dict(token_mixer=dict(type='HyenaMD')), "'HyenaMD' is not registered"),
         (dict(out_indices=(4,)), 'out_indices must be distinct blocks'),
     ],
 )

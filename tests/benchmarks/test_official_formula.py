@@ -27,7 +27,7 @@ def test_formula_equals_definition(spatial, kernel, causal):
 @pytest.mark.parametrize('mixer', ['hpx_former_tiny', 'hb_former_tiny', 'hpx_a_former_s18', 'c_hpx_former_s18'])
 def test_backbone_equals_ours_with_every_gradient(mixer):
     torch.manual_seed(0)
-    settings = dict(HyenaFormer.arch_settings[mixer], depths=(1, 1, 1, 1), dims=(32, 32, 32, 32))
+    settings = dict(HyenaFormer.arch_settings[mixer], depths=(1, 1, 1, 1), channels=(32, 32, 32, 32))
     ours = HyenaFormer(arch=settings).double()
     plain, x = formula.as_official_formula(ours), torch.randn(1, 3, 64, 96, dtype=torch.float64)
     assert {id(p) for p in ours.parameters()}.isdisjoint(id(p) for p in plain.parameters())

@@ -23,11 +23,15 @@ TOLERANCE, TOLERANCE_13 = 0.008, 0.06
 
 
 def pixel(kernel_size: int) -> HyenaPixel:
-    return HyenaPixel(16, kernel_size, position_dim=32)
+    # Weights of a size that makes the network nonlinear, as training does; the initial ones are tiny.
+    filter = dict(type='ImplicitFilter', position=dict(type='SinCosPosition', dim=32), width=64, depth=3, init_std=None)
+    return HyenaPixel(16, kernel_size, filter=filter)
 
 
 def bidirectional(taps: int) -> BidirectionalHyena:
-    return BidirectionalHyena(16, (taps + 1) // 2)
+    position = dict(type='ComplexExponentialPosition', dim=33)
+    filter = dict(type='ImplicitFilter', position=position, width=64, depth=4, init_std=None)
+    return BidirectionalHyena(16, (taps + 1) // 2, filter=filter)
 
 
 def response(kernel: Tensor, spacing: float) -> Tensor:

@@ -31,7 +31,7 @@ def test_same_size_changes_nothing():
 
 
 def test_pretrained_weights_at_another_image_size(tmp_path):
-    arch = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))
+    arch = dict(depths=(1, 1, 1, 1), channels=(8, 8, 8, 8))
     old, new = HyenaSwin(arch, img_size=64).eval(), HyenaSwin(arch, img_size=96).eval()
     torch.save(
         {'state_dict': {f'backbone.{key}': value for key, value in old.state_dict().items()}}, tmp_path / 'a.pth'

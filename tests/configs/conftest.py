@@ -160,7 +160,7 @@ def classifier_weights(arch: str, cfg: Config) -> dict[str, torch.Tensor]:
         raise ValueError(f'{cfg.filename} starts from {arch}, for which this test knows no classifier')
     from mmpretrain.models import ImageClassifier
 
-    width = HyenaFormer.arch_settings[arch]['dims'][-1]
+    width = HyenaFormer.arch_settings[arch]['channels'][-1]
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = ImageClassifier(
             backbone=dict(type='mmhyena.HyenaFormer', arch=arch, out_indices=(3,), gap_before_final_norm=True),

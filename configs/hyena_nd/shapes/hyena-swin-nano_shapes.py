@@ -11,7 +11,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmhyena.HyenaSwin',
-        arch=dict(depths=(2, 2, 4, 2), dims=(32, 64, 128, 192)),
+        arch=dict(depths=(2, 2, 4, 2), channels=(32, 64, 128, 192)),
         img_size=64,
         out_indices=(3,),
         gap_before_final_norm=True,

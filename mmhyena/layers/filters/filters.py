@@ -26,23 +26,60 @@ class Sine(nn.Module):
         return torch.sin(self.frequency * x)
 
 
+class FilterLinear(nn.Module):
+    """A linear layer of a filter network, which initializes itself.
+
+    It is no ``nn.Linear``, so neither a backbone nor an ``init_cfg`` for ``layer='Linear'`` touches it: several layers
+    of small weights in a row would make every kernel vanish.
+
+    Args:
+        in_features: Length of the input.
+        out_features: Length of the output.
+        bias: Whether there is a bias.
+        std: Standard deviation of the normal weights, truncated at 2, beside a bias of 0. None draws weights and bias
+            uniformly from ``-in_features ** -0.5`` to ``in_features ** -0.5``.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, std: float | None = None) -> None:
+        super().__init__()
+        self.std = std
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew."""
+        bound = self.weight.shape[1] ** -0.5
+        if self.std is None:
+            nn.init.uniform_(self.weight, -bound, bound)
+        else:
+            nn.init.trunc_normal_(self.weight, std=self.std)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound) if self.std is None else nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        return F.linear(x, self.weight, self.bias)
+
+
 class SineMLP(nn.Sequential):
-    """Linear layers with a sine after all but the last, which has no bias.
+    """Linear layers with a sine of its own after all but the last, which has no bias.
 
     Args:
         in_features: Length of the input.
         width: Length of the hidden layers.
         out_features: Length of the output.
         depth: Number of linear layers, at least 2.
+        std: See :class:`FilterLinear`.
     """
 
-    def __init__(self, in_features: int, width: int, out_features: int, depth: int) -> None:
+    def __init__(self, in_features: int, width: int, out_features: int, depth: int, std: float | None = None) -> None:
         if depth < 2:
-            raise ValueError(f'SineMLP needs a depth of at least 2, got {depth}')
-        layers: list[nn.Module] = [nn.Linear(in_features, width), Sine(width)]
+            raise ValueError(f'a filter network needs a depth of at least 2, got {depth}')
+        layers: list[nn.Module] = [FilterLinear(in_features, width, std=std), Sine(width)]
         for _ in range(depth - 2):
-            layers += [nn.Linear(width, width), Sine(width)]
-        super().__init__(*layers, nn.Linear(width, out_features, bias=False))
+            layers += [FilterLinear(width, width, std=std), Sine(width)]
+        super().__init__(*layers, FilterLinear(width, out_features, bias=False, std=std))
 
 
 @MODELS.register_module()
@@ -55,6 +92,8 @@ class ImplicitFilter(nn.Module):
         position: Config of the position code, built with ``kernel_size``.
         width: Width of the network.
         depth: Number of linear layers.
+        init_std: Standard deviation of the initial weights, 0.02 as in the official code; None draws them as
+            torch's linear layers do.
     """
 
     def __init__(
@@ -64,31 +103,15 @@ class ImplicitFilter(nn.Module):
         position: dict,
         width: int,
         depth: int,
+        init_std: float | None = 0.02,
     ) -> None:
         super().__init__()
         self.position = MODELS.build(dict(position, kernel_size=kernel_size))
-        self.mlp = SineMLP(self.position.dim, width, channels, depth)
+        self.mlp = SineMLP(self.position.dim, width, channels, depth, init_std)
 
     def forward(self, kernel_size: Sequence[int]) -> Tensor:
         """Return the kernel ``(C, *kernel_size)``; another size than the built one resamples the position code."""
         return self.mlp(self.position(kernel_size)).movedim(-1, 0)
-
-
-class FilterLinear(nn.Module):
-    """A linear layer that a backbone's initialisation of its ``nn.Linear`` layers leaves alone.
-
-    Three layers of weights of .02 in a row, as vision transformers draw them, would make every kernel vanish.
-    """
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        super().__init__()
-        bound = in_features**-0.5
-        self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., in_features)`` to ``(..., out_features)``."""
-        return F.linear(x, self.weight, self.bias)
 
 
 class FilterMLP(nn.Module):
