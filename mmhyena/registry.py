@@ -22,6 +22,7 @@ __all__ = [
     'MODELS',
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PARAM_SCHEDULERS',
     'SCOPE',
 ]
 
@@ -71,3 +72,4 @@ METRICS = _registry(root.METRICS, ['mmhyena.engine'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])
 OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = _registry(root.OPTIM_WRAPPER_CONSTRUCTORS, ['mmhyena.engine'])
+PARAM_SCHEDULERS = _registry(root.PARAM_SCHEDULERS, ['mmhyena.engine'])

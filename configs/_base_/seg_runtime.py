@@ -2,7 +2,7 @@ _base_ = './default_runtime.py'
 
 default_scope = 'mmseg'
 default_hooks = dict(
-    checkpoint=dict(by_epoch=False, interval=16000),
+    checkpoint=dict(by_epoch=False, interval=16000, save_best='mIoU', rule='greater'),
     logger=dict(log_metric_by_epoch=False),
     visualization=dict(type='SegVisualizationHook'),
 )

@@ -15,5 +15,5 @@ model = dict(
         patch_size=8,
         hyena=dict(type='HyenaND', direction='alternating'),
     ),
-    head=dict(_delete_=True, type='LinearClsHead', num_classes=5, in_channels=96),
+    head=dict(_delete_=True, type='LinearClsHead', num_classes=_base_.data_preprocessor.num_classes, in_channels=96),
 )

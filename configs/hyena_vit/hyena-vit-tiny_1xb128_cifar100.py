@@ -12,6 +12,6 @@ _base_ = [
     '../_base_/schedules/deit_300e.py',
     '../_base_/cls_runtime.py',
 ]
-model = dict(head=dict(num_classes=100))
+model = dict(head=dict(num_classes=_base_.data_preprocessor.num_classes))
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 auto_scale_lr = dict(base_batch_size=128)

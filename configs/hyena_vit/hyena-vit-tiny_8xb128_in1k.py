@@ -7,7 +7,7 @@ Command: tools/dist_train.sh configs/hyena_vit/hyena-vit-tiny_8xb128_in1k.py 8
 """
 
 _base_ = [
-    '../_base_/datasets/imagenet_224.py',
+    '../_base_/datasets/imagenet_224_bicubic.py',
     '../_base_/schedules/deit_300e.py',
     '../_base_/cls_runtime.py',
 ]
@@ -21,18 +21,10 @@ model = dict(
     ),
     head=dict(
         type='LinearClsHead',
-        num_classes=1000,
+        num_classes=_base_.data_preprocessor.num_classes,
         in_channels=192,
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
     ),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
 )
-test_pipeline = [
-    _base_.load_image,
-    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=224),
-    dict(type='PackInputs'),
-]
 train_dataloader = dict(batch_size=128, sampler=dict(_delete_=True, type='RepeatAugSampler'))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader

@@ -19,5 +19,5 @@ model = dict(
         residual_from_norm=True,
         final_norm=False,
     ),
-    head=dict(_delete_=True, type='LinearClsHead', num_classes=5, in_channels=96),
+    head=dict(_delete_=True, type='LinearClsHead', num_classes=_base_.data_preprocessor.num_classes, in_channels=96),
 )

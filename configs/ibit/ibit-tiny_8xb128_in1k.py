@@ -8,7 +8,7 @@ Command: tools/dist_train.sh configs/ibit/ibit-tiny_8xb128_in1k.py 8
 """
 
 _base_ = [
-    '../_base_/datasets/imagenet_224.py',
+    '../_base_/datasets/imagenet_224_bicubic.py',
     '../_base_/schedules/deit_300e.py',
     '../_base_/cls_runtime.py',
 ]

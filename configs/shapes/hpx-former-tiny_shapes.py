@@ -19,5 +19,5 @@ model = dict(
         drop_path_rate=0.0,
         gap_before_final_norm=True,
     ),
-    head=dict(num_classes=5, in_channels=192),
+    head=dict(num_classes=_base_.data_preprocessor.num_classes, in_channels=192),
 )

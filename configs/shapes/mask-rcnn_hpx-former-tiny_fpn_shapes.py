@@ -13,7 +13,7 @@ _base_ = [
     '../_base_/det_runtime.py',
 ]
 fpn_channels = 64
-num_classes = 5
+num_classes = len(_base_.classes)
 roi_strides = [4, 8, 16]
 norm_cfg = dict(type='BN', requires_grad=True)
 roi_extractor = dict(

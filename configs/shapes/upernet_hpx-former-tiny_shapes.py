@@ -11,11 +11,12 @@ _base_ = [
     '../_base_/schedules/shapes_1k.py',
     '../_base_/seg_runtime.py',
 ]
+num_classes = len(_base_.metainfo.classes)
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(type='mmhyena.HyenaFormer', arch='hpx_former_tiny', drop_path_rate=0.0),
-    decode_head=dict(in_channels=[32, 64, 128, 192], channels=64, num_classes=6, norm_cfg=norm_cfg),
-    auxiliary_head=dict(in_channels=128, channels=32, num_classes=6, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=[32, 64, 128, 192], channels=64, num_classes=num_classes, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=128, channels=32, num_classes=num_classes, norm_cfg=norm_cfg),
 )
 default_hooks = dict(checkpoint=dict(interval=250))

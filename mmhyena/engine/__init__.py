@@ -5,6 +5,7 @@ from mmhyena.engine.cpu_amp import CPUAmpOptimWrapper
 from mmhyena.engine.instance_tta import InstanceTTAModel
 from mmhyena.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from mmhyena.engine.official_checkpoint_hook import OfficialCheckpointHook
+from mmhyena.engine.timm_cosine import TimmCosineLR
 
 __all__ = [
     'AttributeAccuracy',
@@ -12,4 +13,5 @@ __all__ = [
     'InstanceTTAModel',
     'LayerDecayOptimWrapperConstructor',
     'OfficialCheckpointHook',
+    'TimmCosineLR',
 ]

@@ -3,6 +3,7 @@ _base_ = './coco_instance.py'
 
 short_sides = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
 long_side = 1333
+first_scales = [(side, long_side) for side in (400, 500, 600)]
 scales = [(side, long_side) for side in short_sides]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -13,7 +14,7 @@ train_pipeline = [
         transforms=[
             [dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)],
             [
-                dict(type='RandomChoiceResize', scales=[(400, 4200), (500, 4200), (600, 4200)], keep_ratio=True),
+                dict(type='RandomChoiceResize', scales=first_scales, keep_ratio=True),
                 dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600), allow_negative_crop=True),
                 dict(type='RandomChoiceResize', scales=scales, keep_ratio=True),
             ],

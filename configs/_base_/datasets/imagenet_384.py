@@ -4,7 +4,13 @@ _base_ = './imagenet_224.py'
 image_size = 384
 train_pipeline = [
     _base_.load_image,
-    dict(type='RandomResizedCrop', scale=image_size, backend='pillow', interpolation='bicubic'),
+    dict(
+        type='RandomChoice',
+        transforms=[
+            [dict(type='RandomResizedCrop', scale=image_size, backend='pillow', interpolation=mode)]
+            for mode in _base_.interpolations
+        ],
+    ),
     *_base_.train_pipeline[2:],
 ]
 test_pipeline = [

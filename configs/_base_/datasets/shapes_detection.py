@@ -50,6 +50,7 @@ tta_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,  # a small image is read faster than it is handed over
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
@@ -65,6 +66,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=8,
     num_workers=0,  # a small image is read faster than it is handed over
+    persistent_workers=False,
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

@@ -1,5 +1,6 @@
 # Shapes for semantic segmentation (mmseg): python tools/dataset_converters/shapes.py --out data/shapes
 # Label maps follow ADE20K: 0 is unlabelled, so the labels are shifted down by one and the background is class 0.
+reduce_zero_label = True
 dataset_type = 'BaseSegDataset'
 data_root = 'data/shapes/'
 metainfo = dict(
@@ -11,7 +12,7 @@ scale = (160, 160)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='LoadAnnotations'),
     dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
@@ -21,7 +22,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
@@ -34,7 +35,7 @@ tta_pipeline = [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
-            [dict(type='LoadAnnotations', reduce_zero_label=True)],
+            [dict(type='LoadAnnotations')],
             [dict(type='PackSegInputs')],
         ],
     ),
@@ -49,7 +50,7 @@ train_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
         metainfo=metainfo,
-        reduce_zero_label=True,
+        reduce_zero_label=reduce_zero_label,
         pipeline=train_pipeline,
     ),
 )
@@ -63,7 +64,7 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
         metainfo=metainfo,
-        reduce_zero_label=True,
+        reduce_zero_label=reduce_zero_label,
         pipeline=test_pipeline,
     ),
 )

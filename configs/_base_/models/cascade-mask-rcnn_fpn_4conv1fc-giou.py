@@ -46,6 +46,7 @@ del stds, iou
 
 model = dict(
     type='CascadeRCNN',
+    rpn_head=dict(loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)),
     roi_head=dict(type='CascadeRoIHead', num_stages=3, stage_loss_weights=[1.0, 0.5, 0.25], bbox_head=bbox_heads),
-    train_cfg=dict(rcnn=rcnn_stages),
+    train_cfg=dict(rpn=dict(allowed_border=0), rpn_proposal=dict(max_per_img=2000), rcnn=rcnn_stages),
 )

@@ -1,4 +1,5 @@
-# DeiT's schedule (arXiv 2012.12877, table 9): 5 epochs of warm-up, a cosine to epoch 300, for a batch of 1024.
+# DeiT's schedule (arXiv 2012.12877, table 9) for a batch of 1024: a cosine over 300 epochs whose first 5 are a linear
+# warm-up. Its code steps the rate with the index of the epoch just finished, so the first epoch's rate serves twice.
 max_epochs = 300
 lr = 1e-3
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
@@ -11,7 +12,6 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=1.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6 / lr, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=5, end=max_epochs),
+    dict(type='mmhyena.TimmCosineLR', T_max=max_epochs, eta_min=1e-5, warmup=5, warmup_lr=1e-6, lag=1),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -1,4 +1,5 @@
-# Swin's schedule at 224 x 224: 20 epochs of warm-up, then a cosine to epoch 300, for a batch of 1024.
+# Swin's schedule at 224 x 224 for a batch of 1024: 20 epochs of warm-up, then a cosine to epoch 300, stepped every
+# iteration.
 _base_ = './imagenet_310e.py'
 
 max_epochs = 300
@@ -10,7 +11,14 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0, norm_type=2),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=20, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=20, end=max_epochs),
+    dict(
+        type='mmhyena.TimmCosineLR',
+        T_max=max_epochs - 20,
+        eta_min=1e-5,
+        warmup=20,
+        warmup_lr=1e-6,
+        warmup_prefix=True,
+        convert_to_iter_based=True,
+    ),
 ]
 auto_scale_lr = dict(base_batch_size=1024)

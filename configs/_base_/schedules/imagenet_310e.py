@@ -1,4 +1,5 @@
-# The published schedule at 224 x 224: 20 epochs of warm-up, a cosine to epoch 300, 10 epochs of cool-down.
+# HyenaPixel's published schedule at 224 x 224: a cosine over 300 epochs whose first 20 are a linear warm-up, then 10
+# epochs at its end value; the rate is constant within an epoch.
 max_epochs = 310
 lr = 4e-3
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
@@ -11,7 +12,6 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=1.0, official_decay=True),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6 / lr, by_epoch=True, begin=0, end=20, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=20, end=300),
+    dict(type='mmhyena.TimmCosineLR', T_max=300, eta_min=1e-5, warmup=20, warmup_lr=1e-6),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=4096)

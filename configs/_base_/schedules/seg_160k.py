@@ -1,10 +1,11 @@
-# 160k iterations of AdamW with layer-wise learning rates, for a batch of 16.
+# 160k iterations of AdamW in mixed precision with layer-wise learning rates, for a batch of 16.
 max_iters = 160000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=16000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AmpOptimWrapper',
+    loss_scale='dynamic',
     constructor='mmhyena.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(decay_type='layer_wise', decay_rate=0.7),

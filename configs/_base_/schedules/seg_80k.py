@@ -1,4 +1,4 @@
-# 80k iterations of AdamW with layer-wise learning rates, for a batch of 16.
+# 80k iterations of AdamW in mixed precision with layer-wise learning rates, for a batch of 16.
 _base_ = './seg_160k.py'
 
 max_iters = 80000

@@ -1,4 +1,4 @@
-# 90k iterations of AdamW with learning rates that fall stage by stage, for a batch of 8.
+# 90k iterations of AdamW in mixed precision with learning rates that fall stage by stage, for a batch of 16.
 _base_ = './seg_160k.py'
 
 max_iters = 90000
@@ -8,4 +8,4 @@ param_scheduler = [
     _base_.param_scheduler[0],
     dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=1500, end=max_iters),
 ]
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=16)

@@ -7,7 +7,7 @@ Command: tools/dist_train.sh configs/hyena_nd/classification/hyena-swin-tiny_8xb
 """
 
 _base_ = [
-    '../../_base_/datasets/imagenet_224.py',
+    '../../_base_/datasets/imagenet_224_bicubic.py',
     '../../_base_/schedules/imagenet_300e.py',
     '../../_base_/cls_runtime.py',
 ]
@@ -22,7 +22,7 @@ model = dict(
     ),
     head=dict(
         type='LinearClsHead',
-        num_classes=1000,
+        num_classes=_base_.data_preprocessor.num_classes,
         in_channels=768,
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
     ),

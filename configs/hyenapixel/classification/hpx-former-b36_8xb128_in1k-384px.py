@@ -1,6 +1,6 @@
 """hpx_former_b36 on ImageNet-1k at 384 x 384, fine-tuned from 224 x 224, kernels unchanged.
 
-Reproduces: the published fine-tuning recipe of hpx_former_s18, applied to b36.
+Reproduces: the published fine-tuning, whose script exists but no result.
 Expected: top-1 not published.
 Weights: starts from checkpoints/hpx_former_b36.pth.
 Hardware: 8 GPUs x 128 images.

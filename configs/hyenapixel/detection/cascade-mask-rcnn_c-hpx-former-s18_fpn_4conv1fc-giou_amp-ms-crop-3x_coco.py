@@ -1,6 +1,6 @@
 r"""Cascade Mask R-CNN with c_hpx_former_s18 and FPN on COCO, 36 epochs at many scales.
 
-Reproduces: the published recipe (arXiv 2402.19305).
+Derived: the published recipe of hpx_former_s18 (arXiv 2402.19305) with another backbone.
 Expected: box AP and mask AP not published.
 Weights: the backbone starts from checkpoints/c_hpx_former_s18.pth.
 Hardware: 8 GPUs x 2 images.

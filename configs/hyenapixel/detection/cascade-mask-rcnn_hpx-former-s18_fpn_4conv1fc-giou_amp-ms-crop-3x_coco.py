@@ -23,4 +23,4 @@ model = dict(
     ),
     neck=dict(in_channels=[64, 128, 320, 512]),
 )
-optim_wrapper = dict(type='AmpOptimWrapper', paramwise_cfg=dict(official_decay=True))
+optim_wrapper = dict(type='AmpOptimWrapper', paramwise_cfg=dict(num_layers=6, official_decay=True))

@@ -1,6 +1,7 @@
 r"""UperNet with c_hpx_former_s18 on ADE20K, tested on sliding windows, several scales and both flips.
 
-Reproduces: the published multi-scale variant: windows of 512, stride 341 (arXiv 2402.19305).
+Derived: the published multi-scale variant of hpx_former_s18, windows of 512, stride 341 (arXiv 2402.19305),
+    with another backbone.
 Expected: mIoU not published.
 Weights: the backbone starts from checkpoints/c_hpx_former_s18.pth.
 Hardware: 4 GPUs x 4 images.

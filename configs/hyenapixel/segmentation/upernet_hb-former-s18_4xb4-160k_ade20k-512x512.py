@@ -1,6 +1,6 @@
 r"""UperNet with hb_former_s18 on ADE20K, crops of 512 x 512, 160k iterations, single scale.
 
-Reproduces: the published recipe (arXiv 2402.19305).
+Derived: the published recipe of hpx_former_s18 (arXiv 2402.19305) with another backbone.
 Expected: mIoU not published.
 Weights: the backbone starts from checkpoints/hb_former_s18.pth.
 Hardware: 4 GPUs x 4 images.

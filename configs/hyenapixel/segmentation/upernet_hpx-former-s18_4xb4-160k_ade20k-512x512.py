@@ -24,4 +24,4 @@ model = dict(
     decode_head=dict(in_channels=[64, 128, 320, 512]),
     auxiliary_head=dict(in_channels=320),
 )
-optim_wrapper = dict(paramwise_cfg=dict(official_decay=True))
+optim_wrapper = dict(paramwise_cfg=dict(num_layers=6, official_decay=True))
