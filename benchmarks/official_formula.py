@@ -103,7 +103,7 @@ class _HyenaPixel(nn.Module):
         source, proj = self.source, self.source.out_proj
         x = x.permute(0, 3, 1, 2).contiguous()
         x = F.conv2d(x, source.in_proj.weight[:, :, None, None], source.in_proj.bias)
-        q, k, v = source.short_conv(x).chunk(3, dim=1)  # (B, C, H, W)
+        q, k, v = nn.Conv2d.forward(source.short_conv, x).chunk(3, dim=1)  # (B, C, H, W)
         y = v * self.long_conv(_norm_channels(source.gate_norm, q * k))
         if isinstance(source.out_norm, nn.Identity):
             return F.conv2d(y, proj.weight[:, :, None, None], proj.bias).permute(0, 2, 3, 1).contiguous()
@@ -120,7 +120,7 @@ class _BidirectionalHyena(nn.Module):
         """Mix ``x`` ``(B, H, W, C)``."""
         source = self.source
         qkv = source.in_proj(x.flatten(1, 2)).transpose(1, 2)  # (B, 3C, L)
-        x0, x1, v = source.short_conv(qkv).chunk(3, dim=1)
+        x0, x1, v = nn.Conv1d.forward(source.short_conv, qkv).chunk(3, dim=1)
         y = x0 * self.long_conv(_norm_channels(source.gate_norm, v * x1))
         return source.out_proj(source.out_norm(y.transpose(1, 2))).view(x.shape)
 
@@ -133,7 +133,7 @@ class _SepConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         source = self.source
         x = _star_relu(source.act, source.in_proj(x)).permute(0, 3, 1, 2)
-        return source.out_proj(source.conv(x).permute(0, 2, 3, 1))
+        return source.out_proj(nn.Conv2d.forward(source.conv, x).permute(0, 2, 3, 1))
 
 
 class _Attention(nn.Module):

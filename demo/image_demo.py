@@ -27,6 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, help='images per forward pass (default: 1)')
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score of shown objects (default: 0.3)')
     parser.add_argument('--opacity', type=float, default=0.45, help='of masks and label maps, 0 to 1 (default: 0.45)')
+    parser.add_argument('--no-fuse', action='store_true', help='do not fuse the blocks of the model on a CPU')
     parser.add_argument('--top-k', type=int, default=5, help='classes shown for each classified image (default: 5)')
     return parser.parse_args(argv)
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     keep_freed_memory()
     images = find_images(args.images)
     out_dir = make_folder(args.out_dir)
-    inferencer = Inferencer(args.model, args.checkpoint, device=args.device)
+    inferencer = Inferencer(args.model, args.checkpoint, device=args.device, fuse=not args.no_fuse)
     stems = Counter(path.stem for path in images)
     results = inferencer.stream(images, batch_size=args.batch_size)
     found: Counter[str] = Counter()

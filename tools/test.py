@@ -17,6 +17,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', help='*.json for the metrics, *.pkl for all predictions')
     parser.add_argument('--show-dir', help='draw the predictions on every test image into this folder')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_pipeline")
+    parser.add_argument('--no-fuse', action='store_true', help='do not fuse the blocks of the model on a CPU')
     add_run_arguments(parser)
     return parser.parse_args(argv)
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             out=args.out,
             show_dir=args.show_dir,
             tta=args.tta,
+            fuse=not args.no_fuse,
             cfg_options=parse_overrides(args.cfg_options),
             launcher=args.launcher,
         )

@@ -16,7 +16,7 @@ from mmhyena.apis.config import load_config
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.backbones import HyenaFormer
 from mmhyena.errors import UserError
-from mmhyena.layers.activation import SquaredReLU
+from mmhyena.layers.metaformer import SquaredReLU
 from mmhyena.ops import use_backend
 
 __all__ = ['CountingTarget', 'build_for_counting', 'count_executed', 'count_official']

@@ -12,6 +12,7 @@ from mmhyena.errors import UserError
 
 if TYPE_CHECKING:
     from mmhyena.apis.config import load_config
+    from mmhyena.apis.fusing import fuse_for_inference
     from mmhyena.apis.inference.inferencer import Inferencer
     from mmhyena.apis.run import evaluate, train
     from mmhyena.apis.toolkits import find_toolkit, use_toolkit
@@ -22,6 +23,7 @@ __all__ = [
     'UserError',
     'evaluate',
     'find_toolkit',
+    'fuse_for_inference',
     'load_config',
     'load_weights',
     'train',
@@ -32,6 +34,7 @@ _HOMES = {
     'Inferencer': 'inference.inferencer',
     'evaluate': 'run',
     'find_toolkit': 'toolkits',
+    'fuse_for_inference': 'fusing',
     'load_config': 'config',
     'load_weights': 'weights',
     'train': 'run',

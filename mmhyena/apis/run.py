@@ -9,6 +9,7 @@ from typing import Any
 import mmengine
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
@@ -18,6 +19,7 @@ from torch import nn
 
 from mmhyena.apis.config import adapt_to_device, check_data, default_work_dir, load_config
 from mmhyena.apis.distributed import join_cpu_group
+from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.pretrained import check_pretrained
 from mmhyena.apis.toolkits import Toolkit, use_toolkit
 from mmhyena.apis.weights import load_weights
@@ -83,6 +85,7 @@ def evaluate(
     out: str | None = None,
     show_dir: str | None = None,
     tta: bool = False,
+    fuse: bool = True,
     cfg_options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
 ) -> dict[str, float]:
@@ -95,6 +98,7 @@ def evaluate(
         out: ``*.json`` for the metrics, ``*.pkl`` for all predictions.
         show_dir: Where to draw the predictions on every image.
         tta: Test-time augmentation as the config's ``tta_model`` and ``tta_pipeline`` say.
+        fuse: Whether to fuse the model on a CPU, see :func:`mmhyena.apis.fuse_for_inference`.
         cfg_options: Overrides with dotted keys.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
 
@@ -121,6 +125,8 @@ def evaluate(
     # MMEngine's own loader would take other weights of a checkpoint with a moving average than those checked here.
     load_weights(model.module if tta else model, weights, checkpoint)
     runner.logger.info(f'Loaded {checkpoint}')
+    if fuse and get_device() == 'cpu':
+        fuse_for_inference(model)
     if out is not None and out.endswith('.pkl'):
         runner.test_evaluator.metrics.append(_dump_predictions(toolkit, out))
     metrics = runner.test()

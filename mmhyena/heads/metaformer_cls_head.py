@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor, nn
 
-from mmhyena.layers.activation import SquaredReLU
+from mmhyena.layers.metaformer import SquaredReLU
 from mmhyena.registry import MODELS
 
 __all__ = ['MetaFormerClsHead']

@@ -1,7 +1,6 @@
 """Token mixers, their filters and windows, and the blocks around them. Needs torch and mmengine alone."""
 
 from mmhyena.layers.attention import Attention
-from mmhyena.layers.bidirectional_hyena import BidirectionalHyena
 from mmhyena.layers.depthwise_conv import DepthwiseConv
 from mmhyena.layers.filters import (
     AxialPosition,
@@ -16,8 +15,8 @@ from mmhyena.layers.filters import (
     SinCosPosition,
     SymmetricWindow,
 )
+from mmhyena.layers.hyena import BidirectionalHyena, HyenaPixel
 from mmhyena.layers.hyena_nd import HyenaND
-from mmhyena.layers.hyena_pixel import HyenaPixel
 from mmhyena.layers.learned_mask_attention import LearnedMaskAttention
 from mmhyena.layers.long_conv import LongConv
 from mmhyena.layers.metaformer import Downsample, MetaFormerBlock

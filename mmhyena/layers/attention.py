@@ -15,11 +15,11 @@ __all__ = ['Attention']
 
 @MODELS.register_module()
 class Attention(TokenMixer):
-    """Multi-head self-attention over all pixels, without positions (MetaFormer baselines, arXiv 2210.13452).
+    """Multi-head self-attention over all pixels, without positional encoding (MetaFormer baselines, arXiv 2210.13452).
 
     Args:
         channels: Number of channels C, a multiple of ``head_dim``.
-        head_dim: Channels a head.
+        head_dim: Channels per head.
         qkv_bias: Whether queries, keys and values have a bias.
         proj_bias: Whether the output projection has a bias.
 

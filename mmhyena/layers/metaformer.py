@@ -1,37 +1,67 @@
-"""The MetaFormer shell around a token mixer: block, channel MLP, residual scale, downsampling."""
+"""The MetaFormer shell around a token mixer: activations, residual scale, channel MLP, block, downsampling."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
-from mmhyena.layers.activation import StarReLU
-from mmhyena.layers.plain import is_plain
-from mmhyena.layers.token_mixer import TokenMixer
-from mmhyena.ops import autocast_dtype, norm_mlp_residual, records_nothing, star_relu_mlp
+from mmhyena.layers.fusible import why_not_fusible
+from mmhyena.ops import star_relu, star_relu_mlp
 from mmhyena.registry import MODELS
 
-__all__ = ['Downsample', 'MetaFormerBlock', 'Mlp', 'Scale']
+__all__ = ['Downsample', 'MetaFormerBlock', 'Mlp', 'Scale', 'SquaredReLU', 'StarReLU']
+
+
+class StarReLU(nn.Module):
+    """``scale * relu(x) ** 2 + bias`` with learnable scalars (MetaFormer baselines, arXiv 2210.13452, section 2.3).
+
+    With the initial values, scale 0.8944 and bias -0.4472, a standard normal input has a standard normal output's mean
+    and variance.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.8944]))
+        self.bias = nn.Parameter(torch.tensor([-0.4472]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the activation to ``x`` of any shape."""
+        return star_relu(x, self.scale, self.bias)
+
+
+class SquaredReLU(nn.Module):
+    """``relu(x) ** 2`` (Primer, arXiv 2109.08668)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the activation to ``x`` of any shape."""
+        return F.relu(x).square()
 
 
 class Scale(nn.Module):
-    """Learnable factor a channel, 1 at first."""
+    """Learnable factor per channel, initially 1.
+
+    Args:
+        channels: Number of channels C.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., C)`` to the same shape."""
+        """Scale ``x`` ``(..., C)``."""
         return x * self.scale
 
 
 class Mlp(nn.Module):
-    """Channel MLP with StarReLU and without biases.
+    """Channel MLP with StarReLU and without biases, ``fc2(act(fc1(x)))``.
+
+    In training it runs as one operator that saves less for backward, unless a part has hooks or was replaced.
 
     Args:
         channels: Number of channels C.
@@ -46,25 +76,30 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., C)`` to the same shape."""
-        if not self.is_plain():
-            return self.fc2(self.act(self.fc1(x)))
-        return star_relu_mlp(x, self.fc1.weight, self.fc2.weight, self.act.scale, self.act.bias)
+        """Apply the MLP to ``x`` ``(..., C)``; same shape out."""
+        if torch.is_grad_enabled() and self.why_not_fusible() is None:
+            return star_relu_mlp(x, self.fc1.weight, self.fc2.weight, self.act.scale, self.act.bias)
+        return self.fc2(self.act(self.fc1(x)))
 
-    def is_plain(self) -> bool:
-        """Whether the parts are as they were built, without hooks, and may be computed as one."""
-        return is_plain(self.fc1, nn.Linear) and is_plain(self.act, StarReLU) and is_plain(self.fc2, nn.Linear)
+    def why_not_fusible(self) -> str | None:
+        """Return why the three parts may not run as one operator, or None if they may."""
+        for name, kind in (('fc1', nn.Linear), ('act', StarReLU), ('fc2', nn.Linear)):
+            if reason := why_not_fusible(self._modules[name], kind, bias=kind is StarReLU):
+                return f'{name}: {reason}'
+        return None
 
 
 class MetaFormerBlock(nn.Module):
-    """Token mixer and channel MLP, each behind a norm and beside a residual (arXiv 2210.13452).
+    """Token mixer and channel MLP, each with a norm before it and a residual around both (arXiv 2210.13452).
+
+    ``x = res_scale1(x) + drop_path1(token_mixer(norm1(x)))``; ``x = res_scale2(x) + drop_path2(mlp(norm2(x)))``.
 
     Args:
         channels: Number of channels C.
         token_mixer: Config of the mixer, built with ``channels``.
         drop_path_rate: Probability with which a sample skips a branch in training.
         res_scale: Whether the residuals have a learnable scale.
-        with_cp: Whether activations are computed again in the backward instead of kept; the mixer's kernel is not.
+        with_cp: Whether activations are recomputed in the backward instead of saved; the mixer's kernel is not.
         mlp_ratio: Width of the MLP's hidden layer in multiples of C.
     """
 
@@ -89,42 +124,23 @@ class MetaFormerBlock(nn.Module):
         self.res_scale2 = Scale(channels) if res_scale else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, H, W, C)`` to the same shape."""
+        """Apply the block to ``x`` ``(B, *spatial, C)``; same shape out."""
         if self.with_cp and torch.is_grad_enabled():
             prepared = self.token_mixer.prepare(x.shape[1:-1])
             return checkpoint(self._forward, x, prepared, use_reentrant=False)
         return self._forward(x)
 
     def _forward(self, x: Tensor, prepared: Any = None) -> Tensor:
-        if self._is_one_piece(x):
-            mlp, norm = self.mlp, self.norm2
-            scale1, scale2 = (getattr(scale, 'scale', None) for scale in (self.res_scale1, self.res_scale2))
-            weights = mlp.fc1.weight, mlp.fc2.weight, mlp.act.scale, mlp.act.bias
-            x = self.token_mixer.residual(x, self.norm1, scale1)
-            return norm_mlp_residual(x, norm.weight, norm.eps, *weights, res_scale=scale2, out=x)
         x = self.res_scale1(x) + self.drop_path1(self.token_mixer(self.norm1(x), prepared))
         return self.res_scale2(x) + self.drop_path2(self.mlp(self.norm2(x)))
-
-    def _is_one_piece(self, x: Tensor) -> bool:
-        """Whether each half of the block may be computed as one: in evaluation, if nobody hooks into the parts."""
-        return (
-            not self.training
-            and records_nothing()
-            and autocast_dtype(x) is None
-            and isinstance(self.token_mixer, TokenMixer)
-            and is_plain(self.norm2, nn.LayerNorm)
-            and is_plain(self.mlp, Mlp)
-            and self.mlp.is_plain()
-            and all(is_plain(scale, type(scale)) for scale in (self.res_scale1, self.res_scale2))
-        )
 
 
 class Downsample(nn.Module):
     """Strided convolution between stages, with a norm before it, or after it in the stem.
 
     Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
+        in_channels: Channels C_in of the input.
+        out_channels: Channels C_out of the output.
         kernel_size: Taps on both axes.
         stride: Stride on both axes.
         padding: Padding on both axes.
@@ -138,10 +154,10 @@ class Downsample(nn.Module):
         self.norm_first = norm_first
         self.norm = nn.LayerNorm(in_channels if norm_first else out_channels, eps=1e-6, bias=False)
         conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
-        self.conv = conv.to(memory_format=torch.channels_last)  # as the maps are, or every forward would copy it
+        self.conv = conv.to(memory_format=torch.channels_last)  # as the feature maps, or every forward copies it
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, H, W, C_in)`` to ``(B, H', W', C_out)``."""
+        """Downsample ``x`` ``(B, H, W, C_in)`` to ``(B, H', W', C_out)``."""
         if self.norm_first:
             x = self.norm(x)
         x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, H', W', C_out)

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmhyena.layers.activation import StarReLU
-from mmhyena.layers.plain import dense, depthwise
+from mmhyena.layers.depthwise import DepthwiseConv2d
+from mmhyena.layers.metaformer import StarReLU
 from mmhyena.layers.token_mixer import TokenMixer
 from mmhyena.registry import MODELS
 
@@ -29,10 +29,10 @@ class SepConv(TokenMixer):
         hidden = expansion * channels
         self.in_proj = nn.Linear(channels, hidden, bias=False)
         self.act = StarReLU()
-        self.conv = nn.Conv2d(hidden, hidden, kernel_size, padding=kernel_size // 2, groups=hidden, bias=False)
+        self.conv = DepthwiseConv2d(hidden, kernel_size, bias=False)
         self.out_proj = nn.Linear(hidden, channels, bias=False)
 
     def forward(self, x: Tensor, prepared: Any = None) -> Tensor:
         """Mix ``x`` ``(B, H, W, C)``."""
-        x = self.act(dense(self.in_proj, x)).permute(0, 3, 1, 2)  # (B, 2C, H, W), channels last in memory
-        return dense(self.out_proj, depthwise(self.conv, x).permute(0, 2, 3, 1))  # (B, H, W, C)
+        hidden = self.act(self.in_proj(x)).permute(0, 3, 1, 2)  # (B, 2C, H, W), channels last in memory
+        return self.out_proj(self.conv(hidden).permute(0, 2, 3, 1))  # (B, H, W, C)

@@ -1,12 +1,14 @@
-"""The long convolution by its definition: slow, and free of any transform, so that it can judge the fast ones."""
+"""Reference implementations: slow, straight from the definitions, and free of what the fast ones share."""
 
 from __future__ import annotations
 
 import itertools
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['naive_long_conv']
+__all__ = ['naive_depthwise_conv', 'naive_long_conv', 'naive_star_relu_mlp']
 
 
 def naive_long_conv(u: Tensor, k: Tensor, skip: Tensor | None = None, *, causal: bool = False) -> Tensor:
@@ -39,3 +41,41 @@ def naive_long_conv(u: Tensor, k: Tensor, skip: Tensor | None = None, *, causal:
     if skip is not None:
         y = y + skip.view(1, -1, *(1,) * len(spatial)) * u
     return y
+
+
+def naive_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve each channel with its own kernel, zero-padded so that the size stays: a sum over shifted inputs.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        weight: ``(C, 1, kh, kw)``, odd.
+        bias: ``(C,)``.
+
+    Returns:
+        ``(B, C, H, W)``.
+    """
+    height, width = x.shape[2:]
+    kh, kw = weight.shape[2:]
+    padded = F.pad(x, (kw // 2, kw // 2, kh // 2, kh // 2))
+    y = x.new_zeros(x.shape) if bias is None else bias.view(-1, 1, 1).expand_as(x)
+    for i in range(kh):
+        for j in range(kw):
+            y = y + weight[:, :, i, j, None] * padded[:, :, i : i + height, j : j + width]
+    return y
+
+
+def naive_star_relu_mlp(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Return ``(scale * relu(x @ fc1.T) ** 2 + bias) @ fc2.T`` (arXiv 2210.13452, section 2.3).
+
+    Args:
+        x: ``(..., C)``.
+        fc1: ``(hidden, C)``.
+        fc2: ``(C_out, hidden)``.
+        scale: ``(1,)``.
+        bias: ``(1,)``.
+
+    Returns:
+        ``(..., C_out)``.
+    """
+    hidden = torch.clamp(x @ fc1.T, min=0)
+    return (scale * hidden * hidden + bias) @ fc2.T

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmhyena.apis.config import load_config
+from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.inference.images import ImageLike, list_images, to_bgr
 from mmhyena.apis.inference.results import Result
 from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
@@ -34,6 +35,7 @@ class Inferencer:
         checkpoint: File or URL of weights, as weights only; every tensor has to fit. Official classifiers are
             converted, with a report in the log. None takes the weights that the model index names.
         device: 'cpu', 'cuda', 'cuda:1', ...; None takes an accelerator if there is one.
+        fuse: Whether to fuse the model on a CPU, see :func:`mmhyena.apis.fuse_for_inference`.
 
     Raises:
         UserError: If the config, the checkpoint or the device is not usable.
@@ -48,7 +50,13 @@ class Inferencer:
         >>> result.class_map.shape, result.shares, inferencer.draw(result)
     """
 
-    def __init__(self, model: str | Path, checkpoint: str | Path | None = None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        checkpoint: str | Path | None = None,
+        device: str | None = None,
+        fuse: bool = True,
+    ) -> None:
         device = _check_device(device)
         entry = _resolve(model)
         checkpoint = _choose_checkpoint(entry, checkpoint)
@@ -58,7 +66,10 @@ class Inferencer:
         meta = find_dataset_meta(cfg, weights)
         built = _build_model(cfg)
         load_weights(built, weights, checkpoint)
-        self._inferencer = TASK_INFERENCERS[self.task](cfg, built.to(device).eval(), meta)
+        built = built.to(device).eval()
+        if fuse and torch.device(device).type == 'cpu':
+            fuse_for_inference(built)
+        self._inferencer = TASK_INFERENCERS[self.task](cfg, built, meta)
         self.classes = self._inferencer.classes
 
     def __call__(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> list[Result]:

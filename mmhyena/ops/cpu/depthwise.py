@@ -1,7 +1,7 @@
 """Short depthwise convolution with a backward that is fast with channels last on a CPU.
 
-The library's gradient of the weight takes ten times as long as the forward there. It is a depthwise convolution as
-well, of the map with the output's gradient as a kernel of the map's size, and as such it runs at the forward's speed.
+PyTorch's gradient of the weight takes ten times as long as the forward there. It is a depthwise convolution as well, of
+the input with the output's gradient as a kernel of the input's size, and as such it runs at the forward's speed.
 """
 
 from __future__ import annotations
@@ -10,61 +10,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmhyena.ops.mode import autocast_dtype, has_onednn, is_recording_graph
+from mmhyena.ops.autograd import elementary_grads, takes_custom_function
+from mmhyena.ops.mode import autocast_dtype, has_onednn
 
-__all__ = ['depthwise_conv', 'naive_depthwise_conv', 'unpadded_depthwise_conv']
+__all__ = ['depthwise_conv', 'unpadded_depthwise_conv']
 
-# Elements of the map that are convolved at a time for the weight's gradient: about what the caches hold.
-BAND = 2**19
+# Elements of the input that are convolved at a time for the weight's gradient: about what the caches hold.
+TILE = 2**19
 
 
-def naive_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return the depthwise convolution of ``x`` ``(B, C, H, W)`` with zeros around it: the sum over shifted maps.
+def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve each channel with its own kernel, zero-padded so that the size stays.
 
     Args:
         x: ``(B, C, H, W)``.
         weight: ``(C, 1, kh, kw)``, odd.
         bias: ``(C,)``.
+
+    Returns:
+        ``(B, C, H, W)``.
     """
-    height, width = x.shape[2:]
-    kh, kw = weight.shape[2:]
-    padded = F.pad(x, (kw // 2, kw // 2, kh // 2, kh // 2))
-    y = x.new_zeros(x.shape) if bias is None else bias.view(-1, 1, 1).expand_as(x)
-    for i in range(kh):
-        for j in range(kw):
-            y = y + weight[:, :, i, j, None] * padded[:, :, i : i + height, j : j + width]
-    return y
-
-
-def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return :func:`naive_depthwise_conv` of its arguments, ``(B, C, H, W)`` to the same shape."""
-    if _is_ours(x, weight):
+    if _uses_custom_backward(x, weight, bias):
         return _DepthwiseConv.apply(x, weight, bias)
     return _conv(x, weight, bias)
 
 
 def unpadded_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve ``(B, rows, C)`` or ``(B, rows, W, C)`` with zeros around all axes but the rows; records no gradient.
+    """Convolve ``(B, rows, C)`` or ``(B, rows, W, C)``, zero-padded along W alone; not differentiable.
 
     Args:
-        x: The map with channels last.
+        x: The feature map with channels last.
         weight: ``(C, 1, k)`` or ``(C, 1, kh, kw)``, odd.
         bias: ``(C,)``.
 
     Returns:
         ``(B, rows - k + 1, C)`` or ``(B, rows - kh + 1, W, C)``.
     """
-    if x.dim() == 3:  # one row of pixels, see depthwise_conv
+    if x.dim() == 3:  # as a row of pixels: only 2-D convolutions have a form with channels last
         y = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, groups=x.shape[-1])
         return y.permute(0, 2, 3, 1).squeeze(1)
     y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=(0, weight.shape[3] // 2), groups=x.shape[-1])
     return y.permute(0, 2, 3, 1)
 
 
-def _is_ours(x: Tensor, weight: Tensor) -> bool:
+def _uses_custom_backward(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         torch.is_grad_enabled()
-        and not is_recording_graph()
+        and takes_custom_function(x, weight, bias)
         and has_onednn()
         and autocast_dtype(x) is None
         and x.device.type == 'cpu'
@@ -83,14 +75,18 @@ def _padding(weight: Tensor) -> tuple[int, int]:
 
 class _DepthwiseConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return _conv(x, weight, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
+    def setup_context(ctx, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return elementary_grads(_conv, (x, weight, bias), grad, ctx.needs_input_grad)
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_x = _conv(grad, weight.flip(2, 3), None) if ctx.needs_input_grad[0] else None
         grad_weight = _weight_grad(x, grad, _padding(weight)) if ctx.needs_input_grad[1] else None
@@ -105,12 +101,12 @@ def _weight_grad(x: Tensor, grad: Tensor, padding: tuple[int, int]) -> Tensor:
     channels, height, width = x.shape[1:]
     above, beside = padding
     total = x.new_zeros(1, channels, 2 * above + 1, 2 * beside + 1)
-    rows = max(1, BAND // (channels * width))
+    rows = max(1, TILE // (channels * width))
     for image, gradient in zip(x.split(1), grad):
         for top in range(0, height, rows):
             kernel = gradient[:, top : top + rows].unsqueeze(1)  # (C, 1, rows, W)
-            band = _rows(image, top - above, top + kernel.shape[2] + above)
-            total += F.conv2d(band, kernel, padding=(0, beside), groups=channels)
+            tile = _rows(image, top - above, top + kernel.shape[2] + above)
+            total += F.conv2d(tile, kernel, padding=(0, beside), groups=channels)
     return total.transpose(0, 1)  # (C, 1, kh, kw)
 
 

@@ -1,132 +1,143 @@
 """Linear layers and the MetaFormer's channel MLP in forms that touch memory less often.
 
-Element-wise work dominates a MetaFormer on large maps: StarReLU alone is four passes over the hidden activations. Here
-the products run on oneDNN with the ReLU inside, the rest of StarReLU is one pass in place, and the hidden activations
-of a tile of pixels are used up while they are still in the cache. In training only the ReLU's output is kept.
+Elementwise work dominates a MetaFormer on large feature maps: StarReLU alone is four passes over the hidden
+activations. Here the products run on oneDNN with the ReLU fused into them, the rest of StarReLU is one pass in place,
+and a tile of rows is finished while its hidden activations are still in the cache. In training only the ReLU's output
+is saved for backward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmhyena.ops.mode import autocast_dtype, has_onednn, is_recording_graph, records_nothing
+from mmhyena.ops.autograd import elementary_grads, takes_custom_function
+from mmhyena.ops.mode import autocast_dtype, has_onednn, records_nothing
 
 __all__ = ['add_residual', 'linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 
 # Hidden activations of a tile, in elements: beyond about 4 MiB they fall out of the cache (docs/performance.md).
 TILE = 2**20
-# The same where activations are kept anyway: larger products are faster.
-KEPT_TILE = 2**22
-# Below this many rows oneDNN's reordering of wide weights costs more than its faster product gains, and below a few
-# every product is bound by reading the weights.
-MIN_ROWS = 80
-FEW_ROWS = 16
-# From this many rows for each row of a weight on, its transpose for oneDNN costs less than the faster product gains.
-MANY_ROWS = 16
+# The same where the hidden activations are saved anyway: larger products are faster.
+SAVED_TILE = 2**22
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
-def _has_onednn_linear() -> bool:
-    return has_onednn() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
-
-
-def _fits_onednn(x: Tensor, *weights: Tensor | None) -> bool:
-    tensors = (x, *(w for w in weights if w is not None))
+def _fits_onednn(*tensors: Tensor | None) -> bool:
     return (
-        _has_onednn_linear()
-        and x.numel() >= FEW_ROWS * x.shape[-1]
-        and all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
-        and all(t.device.type == 'cpu' and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
+        has_onednn()
+        and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+        and all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+        and all(
+            t is None or (t.device.type == 'cpu' and t.dtype == torch.float32 and t.numel() > 0 and t.is_contiguous())
+            for t in tensors
+        )
     )
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
-    """``x @ weight.T + bias``, rectified if asked; records no gradient."""
-    if not _fits_onednn(x, weight, bias):
-        y = F.linear(x, weight, bias)
-    elif x.numel() >= MIN_ROWS * x.shape[-1] or weight.shape[0] < weight.shape[1]:
+    """``x @ weight.T + bias``, then a ReLU if asked for; not differentiable."""
+    if _fits_onednn(x, weight, bias):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'relu' if relu else 'none', [], '')
-    else:
-        y = _few_rows_product(x, weight, bias)
+    y = F.linear(x, weight, bias)
     return y.relu_() if relu else y
-
-
-def _few_rows_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``x @ weight.T + bias`` as the transpose of ``weight @ x.T``: the wide weight is read once, in order."""
-    columns = x.view(-1, x.shape[-1]).t()
-    y = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)  # (C_out, rows)
-    return y.t().contiguous().view(*x.shape[:-1], -1)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x @ weight.T + bias`` as ``F.linear`` does, ``(..., C_in)`` to ``(..., C_out)``.
 
-    Where no gradient is asked for, the product is the fastest for the shape. All read the weights as they are, so
-    nothing can be stale.
+    Without gradients the product runs on oneDNN. It reads the weights in place, so it never uses stale ones.
     """
     if records_nothing() and autocast_dtype(x) is None:
         return _product(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
-def _product_with(weight: Tensor, rows: int) -> Callable[[Tensor], Tensor]:
-    """Return the map of some of ``rows`` rows ``x`` to ``x @ weight``; records no gradient."""
-    if rows < MANY_ROWS * weight.shape[0] or not _has_onednn_linear():
-        return lambda x: x @ weight
-    transposed = weight.t().contiguous()
-    return lambda x: _product(x, transposed)
-
-
-def _square_(relu: Tensor, scale: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return ``scale * relu ** 2 + bias`` in one pass, into ``out`` if given, which may be ``relu`` itself."""
-    if relu.device.type == 'cpu':  # reading a scalar stalls nothing here
+def _scale_square(relu: Tensor, scale: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``scale * relu ** 2 + bias``, rounded once, into ``out`` if given, which may be ``relu`` itself."""
+    if relu.dtype in _HALF:
+        y = relu.float().square_().mul_(scale).add_(bias)
+        return y.to(relu.dtype) if out is None else out.copy_(y)
+    if relu.device.type == 'cpu':  # one pass; reading a scalar stalls no queue here
         return torch.addcmul(bias.to(relu.dtype), relu, relu, value=scale.item(), out=out)
-    square = torch.mul(relu, relu, out=out)
-    return square.mul_(scale).add_(bias)
+    return torch.mul(relu, relu, out=out).mul_(scale).add_(bias)
 
 
 def _tile_rows(x: Tensor, hidden: int, tile: int) -> int:
-    """Return the rows of a tile of about ``tile`` hidden activations, so that all tiles of ``x`` are about equal."""
+    """Return the rows per tile for about ``tile`` hidden activations, in tiles of similar size."""
     rows = max(1, x.shape[0])
     if x.device.type != 'cpu':
         return rows
-    return ceil(rows / ceil(rows / max(MIN_ROWS, tile // hidden)))
+    return ceil(rows / ceil(rows / max(1, tile // hidden)))
 
 
 def star_relu(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Return ``scale * relu(x) ** 2 + bias``, ``(...)`` to ``(...)``; keeps the ReLU's output for the backward."""
-    if is_recording_graph():
-        return scale * F.relu(x).square() + bias
-    return _StarReLU.apply(x, scale, bias)
+    """Return ``scale * relu(x) ** 2 + bias`` for ``x`` of any shape; the ReLU's output is saved for backward.
+
+    Args:
+        x: Any shape.
+        scale: ``(1,)``.
+        bias: ``(1,)``.
+    """
+    if not takes_custom_function(x, scale, bias):
+        return _elementary_star_relu(x, scale, bias)
+    if not _needs_grad(x, scale, bias):
+        relu = F.relu(x)
+        return _scale_square(relu, scale, bias, out=relu)
+    return _StarReLU.apply(x, scale, bias)[0]
+
+
+def _needs_grad(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _elementary_star_relu(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    return (scale * F.relu(x).square() + bias).to(x.dtype)
 
 
 class _StarReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        relu = F.relu(x)
-        if not any(ctx.needs_input_grad):
-            return _square_(relu, scale, bias, relu)
-        ctx.save_for_backward(relu, scale, bias)
-        return _square_(relu, scale, bias)
+    """Returns the activation and the ReLU's output, which is saved for backward.
+
+    The latter is differentiable as well, so that the gradient can be differentiated again without saving the input.
+    """
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(x: Tensor, scale: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        relu = F.relu(x)
+        return _scale_square(relu, scale, bias), relu
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[1], *inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor | None, grad_relu: Tensor | None) -> tuple[Tensor | None, ...]:
         relu, scale, bias = ctx.saved_tensors
-        product = grad * relu
-        grad_scale = (product * relu).sum().to(scale.dtype).view(1)
-        grad_bias = grad.sum().to(bias.dtype).view(1)
-        return product.mul_(2 * scale.to(grad.dtype)), grad_scale, grad_bias
+        grad_x = None if grad_relu is None else grad_relu * (relu > 0)
+        if grad is None:
+            return grad_x, None, None
+        product, total = grad * relu, _sum_dtype(grad)
+        through_square = product * (2 * scale).to(grad.dtype)
+        return (
+            through_square if grad_x is None else grad_x + through_square,
+            (product * relu).sum(dtype=total).to(scale.dtype).view(1),
+            grad.sum(dtype=total).to(bias.dtype).view(1),
+        )
+
+
+def _sum_dtype(x: Tensor) -> torch.dtype:
+    return torch.float32 if x.dtype in _HALF else x.dtype
 
 
 def star_relu_mlp(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """Return ``(scale * relu(x @ fc1.T) ** 2 + bias) @ fc2.T``, the MetaFormer's MLP (arXiv 2210.13452).
 
-    Keeps ``x`` and the ReLU's output for the backward, a quarter of what the elementary steps keep.
+    Saves ``x`` and the ReLU's output for backward, about a quarter of what the elementary operations save.
 
     Args:
         x: ``(..., C)``.
@@ -135,50 +146,100 @@ def star_relu_mlp(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tens
         scale: StarReLU's factor, ``(1,)``.
         bias: StarReLU's offset, ``(1,)``.
     """
-    if is_recording_graph():  # a compiler fuses the elementary steps itself
-        return F.linear(scale * F.relu(F.linear(x, fc1)).square() + bias, fc2)
+    if not takes_custom_function(x, fc1, fc2, scale, bias):
+        return _elementary_mlp(x, fc1, fc2, scale, bias)
     if (dtype := autocast_dtype(x)) is not None:
         x, fc1, fc2 = x.to(dtype), fc1.to(dtype), fc2.to(dtype)
     rows = x.reshape(-1, x.shape[-1])
     with torch.autocast(x.device.type, enabled=False):
-        y = _StarReLUMlp.apply(rows, fc1, fc2, scale, bias)
+        if _needs_grad(rows, fc1, fc2, scale, bias):
+            y = _StarReLUMlp.apply(rows, fc1, fc2, scale, bias)[0]
+        else:
+            y, _ = _mlp_in_tiles(rows, fc1, fc2, scale, bias, save=False)
     return y.view(*x.shape[:-1], fc2.shape[0])
 
 
+def _elementary_mlp(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    return F.linear(_elementary_star_relu(F.linear(x, fc1), scale, bias), fc2)
+
+
+def _mlp_in_tiles(
+    x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor, save: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the MLP of rows ``(M, C)`` and, if asked to save them, the ReLU's outputs ``(rows, hidden)`` per tile."""
+    y, saved = x.new_empty(x.shape[0], fc2.shape[0]), []
+    tile = _tile_rows(x, fc1.shape[0], SAVED_TILE if save else TILE)
+    for rows, out in zip(x.split(tile), y.split(tile)):
+        relu = _product(rows, fc1, relu=True)
+        out.copy_(_product(_scale_square(relu, scale, bias, None if save else relu), fc2))
+        if save:
+            saved.append(relu)
+    return y, saved
+
+
 class _StarReLUMlp(torch.autograd.Function):
-    """The MLP on rows ``(M, C)``; hidden activations live for one tile, and their ReLU is all that is kept of them."""
+    """The MLP on rows ``(M, C)``, followed by the ReLU's outputs per tile, which are saved for backward."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        y = x.new_empty(x.shape[0], fc2.shape[0])
-        keep, kept = any(ctx.needs_input_grad), []
-        tile = _tile_rows(x, fc1.shape[0], KEPT_TILE if keep else TILE)
-        for rows, out in zip(x.split(tile), y.split(tile)):
-            relu = _product(rows, fc1, relu=True)
-            out.copy_(_product(_square_(relu, scale, bias, None if keep else relu), fc2))
-            if keep:
-                kept.append(relu)
-        ctx.save_for_backward(x, fc1, fc2, scale, bias, *kept)
-        return y
+    def forward(x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        y, relus = _mlp_in_tiles(x, fc1, fc2, scale, bias, save=True)
+        return y, *relus
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        x, fc1, fc2, scale, bias, *kept = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_x, grad_fc1, against_square = torch.empty_like(x), torch.zeros_like(fc1), torch.zeros_like(fc2)
-        through_fc1, through_fc2 = _product_with(fc1, x.shape[0]), _product_with(fc2, x.shape[0])
-        tile = _tile_rows(x, fc1.shape[0], KEPT_TILE)
-        for rows, out, g, relu in zip(x.split(tile), grad_x.split(tile), grad.split(tile), kept):
-            against_square.addmm_(g.t(), relu.square())  # (C_out, hidden)
-            hidden = through_fc2(g * (2 * scale).to(g.dtype)).mul_(relu)  # gradient before the ReLU, (rows, hidden)
-            grad_fc1.addmm_(hidden.t(), rows)
-            out.copy_(through_fc1(hidden))
-        total = grad.sum(0)  # (C_out,)
-        grad_fc2 = against_square * scale.to(grad.dtype) + (total * bias.to(grad.dtype))[:, None]
-        grad_scale = (against_square * fc2).sum().to(scale.dtype).view(1)
-        grad_bias = (total * fc2.sum(1)).sum().to(bias.dtype).view(1)
-        return grad_x, grad_fc1, grad_fc2, grad_scale, grad_bias
+    def setup_context(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output[1:])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 5
+        x, fc1, fc2, scale, bias, *relus = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return elementary_grads(_elementary_mlp, (x, fc1, fc2, scale, bias), grad, ctx.needs_input_grad)
+        return _mlp_grads(grad.contiguous(), x, fc1, fc2, scale, bias, relus)
+
+
+def _mlp_grads(
+    grad: Tensor, x: Tensor, fc1: Tensor, fc2: Tensor, scale: Tensor, bias: Tensor, relus: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """Return the gradients of all inputs of :func:`_mlp_in_tiles`; sums over tiles are not rounded to half precision.
+
+    With ``t = relu(x @ fc1.T)`` and ``d = grad @ fc2``: ``grad_fc2 = grad.T @ (scale * t ** 2 + bias)``,
+    ``grad_scale = sum(d * t ** 2)``, ``grad_bias = sum(d)``, and the gradient before the ReLU is ``2 * scale * d * t``.
+    """
+    dtype = _sum_dtype(grad)
+    grad_x, grad_scale = torch.empty_like(x), scale.new_zeros((), dtype=dtype)
+    grad_fc1, grad_fc2 = torch.zeros_like(fc1, dtype=dtype), torch.zeros_like(fc2, dtype=dtype)
+    tile = _tile_rows(x, fc1.shape[0], SAVED_TILE)
+    for rows, out, g, relu in zip(x.split(tile), grad_x.split(tile), grad.split(tile), relus):
+        _add_product(grad_fc2, g.t(), _scale_square(relu, scale, bias))
+        product = (g @ fc2).mul_(relu)  # d * t, (rows, hidden)
+        grad_scale += _dot(product, relu)
+        _add_product(grad_fc1, product.t(), rows)
+        torch.mul(product @ fc1, (2 * scale).to(x.dtype), out=out)
+    grad_bias = grad.sum(0, dtype=dtype) @ fc2.sum(1, dtype=dtype)
+    return (
+        grad_x,
+        grad_fc1.mul_(2 * scale).to(fc1.dtype),
+        grad_fc2.to(fc2.dtype),
+        grad_scale.to(scale.dtype).view(1),
+        grad_bias.to(bias.dtype).view(1),
+    )
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``sum(a * b)``, added up in float32 at least."""
+    return (a * b).sum(dtype=torch.float32) if a.dtype in _HALF else torch.dot(a.view(-1), b.view(-1))
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add ``a @ b`` to ``total``, whose type may be wider."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
 
 
 def add_residual(branch: Tensor, x: Tensor, scale: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -190,7 +251,7 @@ def add_residual(branch: Tensor, x: Tensor, scale: Tensor | None = None, out: Te
 
 def norm_mlp_residual(
     x: Tensor,
-    norm: Tensor,
+    norm: tuple[Tensor | None, Tensor | None],
     eps: float,
     fc1: Tensor,
     fc2: Tensor,
@@ -199,11 +260,11 @@ def norm_mlp_residual(
     res_scale: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Return ``res_scale * x + star_relu_mlp(layer_norm(x), ...)``, tile by tile; records no gradient.
+    """Return ``res_scale * x + star_relu_mlp(layer_norm(x), ...)``, tile by tile; not differentiable.
 
     Args:
         x: ``(..., C)``.
-        norm: Weight of the layer norm, ``(C,)``; it has no bias.
+        norm: Weight and bias of the layer norm, each ``(C,)`` or None.
         eps: The norm's epsilon.
         fc1: As in :func:`star_relu_mlp`, and so ``fc2``, ``scale`` and ``bias``.
         fc2: ``(C, hidden)``.
@@ -216,7 +277,7 @@ def norm_mlp_residual(
     flat = x.reshape(-1, x.shape[-1])
     tile = _tile_rows(flat, fc1.shape[0], TILE)
     for rows, part in zip(flat.split(tile), y.view(flat.shape).split(tile)):
-        relu = _product(F.layer_norm(rows, norm.shape, norm, None, eps), fc1, relu=True)
-        mixed = _product(_square_(relu, scale, bias, relu), fc2)
+        relu = _product(F.layer_norm(rows, rows.shape[-1:], *norm, eps), fc1, relu=True)
+        mixed = _product(_scale_square(relu, scale, bias, relu), fc2)
         add_residual(mixed, rows, res_scale, out=part)
     return y

@@ -1,4 +1,4 @@
-"""The short depthwise convolution: forward and every gradient against the sum over shifted maps."""
+"""The short depthwise convolution: forward and every gradient against the sum over shifted inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gradients(function, tensors: tuple[Tensor, ...], direction: Tensor) -> tuple
 
 
 @pytest.mark.parametrize('batch', [1, 3])
-@pytest.mark.parametrize(('size', 'kernel'), itertools.product(MAPS, KERNELS))
+@pytest.mark.parametrize(('size', 'kernel'), list(itertools.product(MAPS, KERNELS)))
 def test_equals_the_definition(batch, size, kernel):
     tensors = make(batch, 6, size, kernel)
     direction = torch.randn_like(tensors[0])
@@ -38,9 +38,9 @@ def test_equals_the_definition(batch, size, kernel):
         torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('band', [1, 200, 2**19])
-def test_bands_change_nothing(band, monkeypatch):
-    monkeypatch.setattr(depthwise, 'BAND', band)
+@pytest.mark.parametrize('tile', [1, 200, 2**19])
+def test_tiles_change_nothing(tile, monkeypatch):
+    monkeypatch.setattr(depthwise, 'TILE', tile)
     tensors = make(2, 4, (13, 9), (5, 5))
     direction = torch.randn_like(tensors[0])
     expected = gradients(naive_depthwise_conv, tensors, direction)
@@ -63,7 +63,7 @@ def test_without_bias():
     assert x.grad is not None
 
 
-def test_half_precision_and_autocast_take_the_library():
+def test_other_types_and_autocast():
     x, weight, bias = make(1, 4, (6, 5), (3, 3))
     expected = naive_depthwise_conv(x, weight, bias)
     weight.requires_grad_()
@@ -73,3 +73,31 @@ def test_half_precision_and_autocast_take_the_library():
     torch.testing.assert_close(y.float(), expected, rtol=0.05, atol=0.05)
     double = depthwise_conv(x.double(), weight.double(), bias.double())
     torch.testing.assert_close(double.float(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_can_be_differentiated_again():
+    tensors = [t.requires_grad_() for t in make(2, 3, (4, 5), (3, 3))]
+    doubles = [t.detach().double().requires_grad_() for t in tensors]
+    twice = []
+    for function, inputs in ((depthwise_conv, tensors), (naive_depthwise_conv, doubles)):
+        y = function(*inputs)
+        grads = torch.autograd.grad(y.pow(3).sum(), inputs, create_graph=True)
+        twice.append(torch.autograd.grad(sum(g.square().sum() for g in grads), inputs))
+    for got, want in zip(*twice):
+        torch.testing.assert_close(got.double(), want, rtol=1e-3, atol=1e-3)
+
+
+def test_torch_func_fake_and_meta_tensors():
+    x, *args = make(3, 4, (6, 5), (3, 3))
+
+    def loss(x, *args):
+        return depthwise_conv(x, *args).square().sum()
+
+    per_sample = torch.func.vmap(torch.func.grad(loss, argnums=1), in_dims=(0, None, None))(x[:, None], *args)
+    leaves = [t.clone().requires_grad_() for t in (x, *args)]
+    torch.testing.assert_close(per_sample.sum(0), torch.autograd.grad(loss(*leaves), leaves[1])[0])
+    assert depthwise_conv(*(t.to('meta').requires_grad_() for t in (x, *args))).shape == x.shape
+    with torch._subclasses.fake_tensor.FakeTensorMode() as mode:
+        y = depthwise_conv(*(mode.from_tensor(t) for t in leaves))
+        y.sum().backward()
+        assert y.shape == x.shape

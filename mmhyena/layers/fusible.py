@@ -1,0 +1,33 @@
+"""Whether the parameters of a module may be used without calling the module."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+
+__all__ = ['why_not_fusible']
+
+
+def why_not_fusible(module: nn.Module, *types: type[nn.Module], bias: bool = True) -> str | None:
+    """Return why an operator may not take the place of a call of ``module``, or None if it may.
+
+    It may if ``module(x)`` runs the ``forward`` of its class and nothing else. Subclasses are refused, since they may
+    compute anything: parametrized and quantized layers, adapters.
+
+    Args:
+        module: The module that would not be called.
+        *types: The types whose ``forward`` the operator computes.
+        bias: Whether the operator knows of a bias.
+    """
+    if type(module) not in types:
+        return f'it is of type {type(module).__name__}, not {" or ".join(kind.__name__ for kind in types)}'
+    if not bias and module.bias is not None:
+        return 'it has a bias'
+    own = module.__dict__
+    if own['_forward_hooks'] or own['_forward_pre_hooks'] or own['_backward_hooks'] or own['_backward_pre_hooks']:
+        return 'it has hooks'
+    if _has_any_global_hook():
+        return 'there are global module hooks'
+    if 'forward' in own:
+        return 'its forward is replaced on the instance'
+    return None
