@@ -9,6 +9,6 @@ from mmhyena import compat
 from mmhyena.version import __version__
 
 compat.install()
-compat.check_lanes(raise_error=False)
+compat.check_distributions(raise_error=False)
 
 __all__ = ['__version__']

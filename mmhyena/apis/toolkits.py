@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import mmhyena  # noqa: F401  (puts the stand-in for mmcv._ext in place before a toolkit imports mmcv.ops)
+import mmhyena  # noqa: F401  (puts the fallback for mmcv._ext in place before a toolkit imports mmcv.ops)
 from mmhyena.errors import UserError
 
 __all__ = ['TOOLKITS', 'Toolkit', 'find_toolkit', 'use_toolkit']

@@ -1,7 +1,7 @@
-"""Runs a script or module with the stand-in for ``mmcv._ext`` in place; alone, prints the environment.
+"""Runs a script or module with the fallback for ``mmcv._ext`` in place; alone, prints the environment.
 
 The toolkits' own tools import ``mmcv.ops`` before they read a config, so that no config can help where mmcv has no
-compiled operators. ``python -m mmhyena.compat`` in front of them does: importing mmhyena has installed the stand-in by
+compiled operators. ``python -m mmhyena.compat`` in front of them does: importing mmhyena has installed the fallback by
 the time that the script starts.
 """
 
@@ -24,7 +24,7 @@ torchrun --nproc_per_node N -m mmhyena.compat SCRIPT [ARGS...]
 
 
 def main() -> None:
-    """Does what ``sys.argv`` says; exits with status 2 if there is nothing to run."""
+    """Do what ``sys.argv`` says; exits with status 2 if there is nothing to run."""
     args = sys.argv[1:]
     if not args:
         report = environment_report()
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def run_script(argv: list[str]) -> None:
-    """Runs the file ``argv[0]`` as ``python argv[0] ...`` would."""
+    """Run the file ``argv[0]`` as ``python argv[0] ...`` would."""
     script = Path(argv[0])
     if not script.is_file():
         _fail(f'no such script: {script}')
@@ -52,7 +52,7 @@ def run_script(argv: list[str]) -> None:
 
 
 def run_module(argv: list[str]) -> None:
-    """Runs the module or package ``argv[0]`` as ``python -m argv[0] ...`` would."""
+    """Run the module or package ``argv[0]`` as ``python -m argv[0] ...`` would."""
     if not argv:
         _fail('-m needs the name of a module')
     if not _module_exists(argv[0]):

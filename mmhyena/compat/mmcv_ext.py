@@ -1,4 +1,4 @@
-"""Finds a stand-in for ``mmcv._ext`` where mmcv was installed without its compiled operators.
+"""Finds a fallback for ``mmcv._ext`` where mmcv was installed without its compiled operators.
 
 The finder sits at the end of ``sys.meta_path``, so that it is asked only after the regular search has found no compiled
 module. Nothing is imported until mmcv asks: the first ``import mmcv.ops`` loads :mod:`mmhyena.compat.mmcv_ext_ops`.
@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import NoReturn
 
-from mmhyena.compat.lanes import compiled_mmcv_command
+from mmhyena.compat.distributions import compiled_mmcv_command
 
 EXT_NAME = 'mmcv._ext'
 ORIGIN = 'mmhyena.compat.mmcv_ext_ops'
@@ -28,14 +28,14 @@ class UnsupportedOpError(NotImplementedError):
 
 
 def unsupported_op(name: str) -> Callable[..., NoReturn]:
-    """Returns a function that raises :class:`UnsupportedOpError` for the mmcv operator ``name`` whenever it is called.
+    """Return a function that raises :class:`UnsupportedOpError` for the mmcv operator ``name`` whenever it is called.
 
     mmcv checks at import that every operator is an attribute of ``mmcv._ext``, so the error has to wait for the call.
     """
 
     def op(*args, **kwargs) -> NoReturn:
         raise UnsupportedOpError(
-            f'mmcv operator {name!r} is not among those that mmhyena takes from torchvision; '
+            f'mmcv operator {name!r} is not among those that mmhyena takes from torch and torchvision; '
             f'it needs compiled mmcv: {compiled_mmcv_command()}'
         )
 
@@ -43,11 +43,11 @@ def unsupported_op(name: str) -> Callable[..., NoReturn]:
     return op
 
 
-class StandInLoader(Loader):
+class FallbackLoader(Loader):
     """Fills the module ``mmcv._ext`` with the operators of :mod:`mmhyena.compat.mmcv_ext_ops`."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Adds the supported operators; every other public name becomes :func:`unsupported_op` on first look-up."""
+        """Add the supported operators; every other public name becomes :func:`unsupported_op` on first look-up."""
         ops = importlib.import_module(ORIGIN)
         for name in ops.__all__:
             setattr(module, name, getattr(ops, name))
@@ -63,28 +63,28 @@ class StandInLoader(Loader):
         _announce()
 
 
-class StandInFinder(MetaPathFinder):
+class FallbackFinder(MetaPathFinder):
     """Offers a spec for ``mmcv._ext`` and for nothing else."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Returns the stand-in's spec if ``fullname`` is ``mmcv._ext``, else None."""
+        """Return the fallback's spec if ``fullname`` is ``mmcv._ext``, else None."""
         if fullname != EXT_NAME:
             return None
-        return ModuleSpec(fullname, StandInLoader(), origin=ORIGIN)
+        return ModuleSpec(fullname, FallbackLoader(), origin=ORIGIN)
 
 
 def install() -> None:
-    """Puts the finder at the end of ``sys.meta_path``, once; it takes effect only where ``mmcv._ext`` is absent."""
-    if not any(isinstance(finder, StandInFinder) for finder in sys.meta_path):
-        sys.meta_path.append(StandInFinder())
+    """Put the finder at the end of ``sys.meta_path``, once; it takes effect only where ``mmcv._ext`` is absent."""
+    if not any(isinstance(finder, FallbackFinder) for finder in sys.meta_path):
+        sys.meta_path.append(FallbackFinder())
 
 
 def _announce() -> None:
     # One line per run, not one per distributed rank or data loader worker.
     if os.environ.get('RANK', '0') == '0' and multiprocessing.parent_process() is None:
         logger.warning(
-            'mmcv has no compiled operators: its NMS, soft-NMS, RoIAlign and sigmoid focal loss come from torchvision '
-            '(mmhyena stand-in), the others raise an error when called.'
+            'mmcv has no compiled operators: NMS, soft-NMS, RoIAlign, focal loss, deformable attention and deformable '
+            'convolution come from torch and torchvision (mmhyena fallback), the others raise an error when called.'
         )

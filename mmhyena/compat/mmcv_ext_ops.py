@@ -1,4 +1,4 @@
-"""Operators of ``mmcv._ext`` on top of torchvision: what Mask R-CNN, Cascade Mask R-CNN and RetinaNet call.
+"""Operators of ``mmcv._ext`` on top of torch and torchvision: what the detectors and segmentors of our configs call.
 
 The functions follow the calling convention of mmcv 2.1 and onedl-mmcv 2.3, where ``mmcv.ops`` allocates the outputs and
 the operator fills them in place. They run on every device that torchvision's kernels support. Dtypes without a kernel
@@ -13,6 +13,15 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
+from mmhyena.compat.mmcv_ext_deform import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+    ms_deform_attn_backward,
+    ms_deform_attn_forward,
+)
 from mmhyena.compat.mmcv_ext_roi import compute_dtype, roi_align_backward, roi_align_forward
 
 __all__ = [
@@ -22,6 +31,13 @@ __all__ = [
     'roi_align_backward',
     'sigmoid_focal_loss_forward',
     'sigmoid_focal_loss_backward',
+    'ms_deform_attn_forward',
+    'ms_deform_attn_backward',
+    'deform_conv_forward',
+    'deform_conv_backward_input',
+    'deform_conv_backward_parameters',
+    'modulated_deform_conv_forward',
+    'modulated_deform_conv_backward',
     'get_compiler_version',
     'get_compiling_cuda_version',
 ]
@@ -171,10 +187,10 @@ def _class_factor(weight: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor 
 
 
 def get_compiler_version() -> str:
-    """Stands where mmcv reports its compiler."""
-    return 'none (mmhyena stand-in)'
+    """Returned where mmcv reports its compiler."""
+    return 'none (mmhyena fallback)'
 
 
 def get_compiling_cuda_version() -> str:
-    """Stands where mmcv reports the CUDA version it was compiled with."""
-    return 'none (mmhyena stand-in)'
+    """Returned where mmcv reports the CUDA version it was compiled with."""
+    return 'none (mmhyena fallback)'

@@ -20,7 +20,7 @@ AVERAGE = 1  # mmcv's code for pool_mode='avg'
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype to compute in for tensors of ``dtype``: fp32 and fp64 themselves, fp32 for all others."""
+    """Return the dtype to compute in for tensors of ``dtype``: fp32 and fp64 themselves, fp32 for all others."""
     return dtype if dtype in (torch.float32, torch.float64) else torch.float32
 
 
@@ -37,7 +37,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Averages bilinear samples of ``input`` in each bin of each RoI into ``output``.
+    """Average bilinear samples of ``input`` in each bin of each RoI into ``output``.
 
     Args:
         input: Feature maps, (B, C, H, W).
@@ -50,7 +50,7 @@ def roi_align_forward(
         spatial_scale: Feature pixels per image pixel.
         sampling_ratio: Samples per bin and axis; 0 or less for one per started pixel.
         pool_mode: 1, average; mmcv's 0, maximum, is not supported.
-        aligned: Whether pixel centres are at half integers; if not, a RoI is at least one feature pixel wide and high.
+        aligned: Whether pixel centers are at half integers; if not, a RoI is at least one feature pixel wide and high.
 
     Raises:
         UnsupportedOpError: For max pooling.
@@ -81,7 +81,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the gradient by the feature maps of :func:`roi_align_forward` to ``grad_input`` (B, C, H, W).
+    """Write the gradient by the feature maps of :func:`roi_align_forward` to ``grad_input`` (B, C, H, W).
 
     Args:
         grad_output: (N, C, aligned_height, aligned_width).
@@ -94,7 +94,7 @@ def roi_align_backward(
         spatial_scale: Feature pixels per image pixel.
         sampling_ratio: Samples per bin and axis; 0 or less for one per started pixel.
         pool_mode: 1, average.
-        aligned: Whether pixel centres are at half integers.
+        aligned: Whether pixel centers are at half integers.
 
     Raises:
         UnsupportedOpError: For max pooling.
@@ -124,7 +124,7 @@ def _check_pool_mode(pool_mode: int) -> None:
 def _split_rois(
     rois: Tensor, size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool
 ) -> tuple[Tensor, list[int]]:
-    """Empties the RoIs that torchvision cannot sample.
+    """Empty the RoIs that torchvision cannot sample.
 
     Returns:
         RoIs (N, 5) with those of negative size and the enormous ones made empty; the indices of the enormous ones.
@@ -150,7 +150,7 @@ def _split_rois(
 def _bin_weights(
     roi: Tensor, size: tuple[int, int], spatial_scale: float, aligned: bool, features: Tensor
 ) -> tuple[int, Tensor, Tensor]:
-    """Returns a RoI's image and the weights of the map's rows (size[0], H) and columns (size[1], W) in its bins."""
+    """Return a RoI's image and the weights of the map's rows (size[0], H) and columns (size[1], W) in its bins."""
     offset, smallest = (0.5, 0.0) if aligned else (0.0, 1.0)
     image, *corners = roi.tolist()
     x1, y1, x2, y2 = (value * spatial_scale - offset for value in corners)
@@ -160,7 +160,7 @@ def _bin_weights(
 
 
 def _axis_weights(start: float, extent: float, bins: int, length: int) -> Tensor:
-    """Returns the weights of ``length`` pixels in the means over ``bins`` equal parts of [start, start + extent].
+    """Return the weights of ``length`` pixels in the means over ``bins`` equal parts of [start, start + extent].
 
     Only samples within one pixel of the map count, so that the work does not grow with the RoI. Shape (bins, length).
     """

@@ -1,4 +1,4 @@
-"""The stand-in's operators on a GPU against themselves on the CPU."""
+"""The fallback's operators on a GPU against themselves on the CPU."""
 
 import pytest
 import torch
@@ -40,3 +40,16 @@ def test_sigmoid_focal_loss():
         op(logits, target, weight, on_cpu, 2.0, 0.25)
         op(logits.cuda(), target.cuda(), weight.cuda(), on_gpu, 2.0, 0.25)
         torch.testing.assert_close(on_gpu.cpu(), on_cpu)
+
+
+def test_deformable_attention():
+    value, locations, weights = torch.randn(2, 14, 3, 4), torch.rand(2, 5, 3, 2, 2, 2), torch.rand(2, 5, 3, 2, 2)
+    shapes, starts = torch.tensor([[3, 4], [1, 2]]), torch.tensor([0, 12])
+    results = []
+    for device in ('cpu', 'cuda'):
+        inputs = [tensor.to(device) for tensor in (value, shapes, starts, locations, weights)]
+        output = ops.ms_deform_attn_forward(*inputs, im2col_step=64)
+        grads = [torch.empty_like(inputs[i]) for i in (0, 3, 4)]
+        ops.ms_deform_attn_backward(*inputs, output, *grads, im2col_step=64)
+        results.append([tensor.cpu() for tensor in (output, *grads)])
+    torch.testing.assert_close(*results)

@@ -1,4 +1,4 @@
-"""Sigmoid focal loss of the stand-in against its plain definition."""
+"""Sigmoid focal loss of the fallback against its plain definition."""
 
 import math
 

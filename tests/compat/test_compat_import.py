@@ -1,4 +1,4 @@
-"""How the stand-in comes into a fresh interpreter, and how it stays out."""
+"""How the fallback comes into a fresh interpreter, and how it stays out."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 import mmhyena
 from mmhyena import compat
 from mmhyena.compat import mmcv_ext, mmcv_ext_ops
-from mmhyena.compat.mmcv_ext import StandInFinder
+from mmhyena.compat.mmcv_ext import FallbackFinder
 
 PACKAGE_ROOT = str(Path(mmhyena.__file__).resolve().parents[1])
 
@@ -48,12 +48,12 @@ def test_importing_mmhyena_is_light():
 def test_install_is_idempotent():
     compat.install()
     compat.install()
-    assert sum(isinstance(finder, StandInFinder) for finder in sys.meta_path) == 1
+    assert sum(isinstance(finder, FallbackFinder) for finder in sys.meta_path) == 1
     places = [finder if isinstance(finder, type) else type(finder) for finder in sys.meta_path]
-    assert places.index(StandInFinder) > places.index(PathFinder)
+    assert places.index(FallbackFinder) > places.index(PathFinder)
 
 
-def test_stand_in_is_found_imported_once_and_announced_once(plain_mmcv):
+def test_fallback_is_found_imported_once_and_announced_once(plain_mmcv):
     result = run(
         """
         import importlib.util, sys
@@ -73,7 +73,7 @@ def test_stand_in_is_found_imported_once_and_announced_once(plain_mmcv):
         """,
         plain_mmcv,
     )
-    assert result.stderr.count('mmhyena stand-in') == 1
+    assert result.stderr.count('mmhyena fallback') == 1
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -129,28 +129,28 @@ def test_without_mmcv_nothing_is_found(tmp_path):
 
 
 @pytest.fixture
-def stand_in():
+def fallback():
     module = ModuleType('mmcv._ext')
-    mmcv_ext.StandInLoader().exec_module(module)
+    mmcv_ext.FallbackLoader().exec_module(module)
     return module
 
 
-def test_every_other_op_is_an_attribute_that_says_what_to_do_when_called(stand_in):
-    op = stand_in.deform_conv_forward
-    assert stand_in.deform_conv_forward is op
+def test_every_other_op_is_an_attribute_that_says_what_to_do_when_called(fallback):
+    op = fallback.carafe_forward
+    assert fallback.carafe_forward is op
     with pytest.raises(mmcv_ext.UnsupportedOpError) as error:
         op(1, groups=2)
     message = str(error.value)
     assert '\n' not in message
-    assert "'deform_conv_forward'" in message
+    assert "'carafe_forward'" in message
     assert 'MMCV_WITH_OPS=1 pip install --no-build-isolation' in message
 
 
-def test_private_names_are_not_ops(stand_in):
-    assert not hasattr(stand_in, '__path__')
-    assert not hasattr(stand_in, '_private')
+def test_private_names_are_not_ops(fallback):
+    assert not hasattr(fallback, '__path__')
+    assert not hasattr(fallback, '_private')
 
 
-def test_supported_ops_are_not_replaced(stand_in):
+def test_supported_ops_are_not_replaced(fallback):
     for name in mmcv_ext_ops.__all__:
-        assert getattr(stand_in, name) is getattr(mmcv_ext_ops, name)
+        assert getattr(fallback, name) is getattr(mmcv_ext_ops, name)

@@ -1,4 +1,4 @@
-"""``python -m mmhyena.compat``: other projects' scripts with the stand-in in place."""
+"""``python -m mmhyena.compat``: other projects' scripts with the fallback in place."""
 
 import os
 import subprocess
@@ -31,8 +31,8 @@ def script(tmp_path):
     path = folder / 'job.py'
     path.write_text(
         'import sys, neighbour\n'
-        'from mmhyena.compat.mmcv_ext import StandInFinder\n'
-        'assert isinstance(sys.meta_path[-1], StandInFinder)\n'
+        'from mmhyena.compat.mmcv_ext import FallbackFinder\n'
+        'assert isinstance(sys.meta_path[-1], FallbackFinder)\n'
         'assert __name__ == "__main__" and sys.modules["__main__"].neighbour is neighbour\n'
         'print(sys.argv, sys.path[0], __file__, neighbour.VALUE)\n'
         'sys.exit(5)\n'
@@ -87,7 +87,7 @@ def test_alone_it_prints_the_environment(tmp_path):
     lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert lines['mmhyena'] == mmhyena.__version__
     assert lines['python'] == '.'.join(map(str, sys.version_info[:3]))
-    assert {'torch', 'lane', 'mmdet'} <= set(lines)
+    assert {'torch', 'distribution', 'mmdet'} <= set(lines)
 
 
 def test_help(tmp_path):

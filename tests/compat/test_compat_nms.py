@@ -1,4 +1,4 @@
-"""NMS and soft-NMS of the stand-in against their plain definitions, and against compiled mmcv where there is one."""
+"""NMS and soft-NMS of the fallback against their plain definitions, and against compiled mmcv where there is one."""
 
 import ctypes
 import importlib

@@ -1,4 +1,4 @@
-"""RoIAlign of the stand-in against its plain definition, and against compiled mmcv where there is one."""
+"""RoIAlign of the fallback against its plain definition, and against compiled mmcv where there is one."""
 
 import importlib
 import math

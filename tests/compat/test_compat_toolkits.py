@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmhyena.compat.lanes import mmcv_ops_state
+from mmhyena.compat.distributions import mmcv_ops_state
 
 pytest.importorskip('mmcv')
 

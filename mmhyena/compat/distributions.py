@@ -1,7 +1,7 @@
-"""The two lanes of OpenMMLab packages: which is installed, and whether both are.
+"""The two distributions of OpenMMLab's toolkits: which is installed, and whether both are.
 
-OneDL's packages continue OpenMMLab's under the same import names, so the packages of both lanes own the same files.
-Only the metadata of installed distributions is read here; nothing is imported.
+OneDL's packages continue OpenMMLab's under the same import names, so the packages of both distributions own the same
+files. Only the metadata of installed packages is read here; nothing is imported.
 """
 
 import importlib.util
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Toolkit:
-    """One import name and the distributions that provide it.
+    """One import name and the packages that provide it.
 
     Attributes:
         name: The import name.
-        onedl: Distribution of the OneDL lane.
+        onedl: Package of the OneDL distribution.
         onedl_version: Its version that mmhyena is tested with.
-        openmmlab: Distribution of the upstream lane.
+        openmmlab: Package of the OpenMMLab distribution.
         openmmlab_version: Its version that mmhyena is tested with.
     """
 
@@ -44,32 +44,32 @@ TOOLKITS = (
 )
 
 
-class LaneConflictError(RuntimeError):
-    """Distributions of both lanes are installed over each other."""
+class DistributionConflictError(RuntimeError):
+    """Packages of both distributions are installed over each other."""
 
 
-def installed_version(distribution: str) -> str | None:
-    """Returns the version of an installed distribution, or None."""
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
     try:
-        return metadata.version(distribution)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def installed_lane() -> str | None:
-    """Returns ``'onedl'``, ``'openmmlab'``, ``'mixed'`` (packages of both), or None if no toolkit is installed."""
-    lanes = {'onedl': [t.onedl for t in TOOLKITS], 'openmmlab': [t.openmmlab for t in TOOLKITS]}
-    found = [lane for lane, names in lanes.items() if any(map(installed_version, names))]
+def installed_distribution() -> str | None:
+    """Return ``'onedl'``, ``'openmmlab'``, ``'mixed'`` (packages of both), or None if no toolkit is installed."""
+    packages = {'onedl': [t.onedl for t in TOOLKITS], 'openmmlab': [t.openmmlab for t in TOOLKITS]}
+    found = [distribution for distribution, names in packages.items() if any(map(installed_version, names))]
     return 'mixed' if len(found) == 2 else next(iter(found), None)
 
 
 def conflicting_toolkits() -> list[Toolkit]:
-    """Returns the toolkits whose distributions of both lanes are installed."""
+    """Return the toolkits of which the packages of both distributions are installed."""
     return [t for t in TOOLKITS if installed_version(t.onedl) and installed_version(t.openmmlab)]
 
 
-def check_lanes(raise_error: bool = True) -> list[Toolkit]:
-    """Says which packages of both lanes are installed over each other, and how to repair that.
+def check_distributions(raise_error: bool = True) -> list[Toolkit]:
+    """Report packages of both distributions that are installed over each other, and how to repair that.
 
     Args:
         raise_error: Raise if there are any; otherwise log one warning.
@@ -78,33 +78,33 @@ def check_lanes(raise_error: bool = True) -> list[Toolkit]:
         The conflicting toolkits; empty where all is well.
 
     Raises:
-        LaneConflictError: If ``raise_error`` and there is a conflict.
+        DistributionConflictError: If ``raise_error`` and there is a conflict.
     """
     conflicts = conflicting_toolkits()
     if conflicts:
         message = _conflict_message(conflicts)
         if raise_error:
-            raise LaneConflictError(message)
+            raise DistributionConflictError(message)
         logger.warning(message)
     return conflicts
 
 
 def _conflict_message(conflicts: list[Toolkit]) -> str:
     pairs = ', '.join(f'{t.onedl} and {t.openmmlab}' for t in conflicts)
-    distributions = ' '.join(f'{t.onedl} {t.openmmlab}' for t in conflicts)
+    packages = ' '.join(f'{t.onedl} {t.openmmlab}' for t in conflicts)
     onedl = ' '.join(f'{t.onedl}=={t.onedl_version}' for t in conflicts)
     openmmlab = ' '.join(f'{t.openmmlab}=={t.openmmlab_version}' for t in conflicts)
     # mmcv 2.1 is built from source with a setuptools that still has pkg_resources.
     constraint = "echo 'setuptools<80' > build.txt && "
     return (
-        f'Packages of both lanes own the same files and are installed over each other: {pairs}. '
-        f'Run `pip uninstall -y {distributions}`, then `pip install {onedl}` (OneDL, the default lane) '
+        f'Packages of both distributions own the same files and are installed over each other: {pairs}. '
+        f'Run `pip uninstall -y {packages}`, then `pip install {onedl}` (OneDL, the default) '
         f'or `{constraint}pip install --build-constraint build.txt {openmmlab}` (OpenMMLab).'
     )
 
 
 def compiled_mmcv_command() -> str:
-    """Returns the commands that build mmcv with its operators, for the lane at hand or, if none is, for both."""
+    """Return the commands that build mmcv with its operators, for both distributions if none is installed."""
     mmcv = TOOLKITS[0]
     # A wheel without operators may sit in pip's cache under the same name and version.
     build = 'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps'
@@ -112,31 +112,32 @@ def compiled_mmcv_command() -> str:
         'onedl': f"`pip install 'setuptools>=80,<82' wheel ninja && {build} {mmcv.onedl}=={mmcv.onedl_version}`",
         'openmmlab': f"`pip install 'setuptools<80' wheel ninja && {build} {mmcv.openmmlab}=={mmcv.openmmlab_version}`",
     }
-    lane = installed_lane()
-    if lane in commands:
-        return f'{commands[lane]} (a C++ compiler and about ten minutes).'
+    distribution = installed_distribution()
+    if distribution in commands:
+        return f'{commands[distribution]} (a C++ compiler and about ten minutes).'
     return f'{commands["onedl"]} (OneDL) or {commands["openmmlab"]} (OpenMMLab).'
 
 
 def mmcv_ops_state() -> str:
-    """Returns ``'compiled'``, ``'stand-in'`` or ``'not installed'`` for the operators of mmcv, without importing it."""
+    """Return ``'compiled'``, ``'fallback'`` or ``'not installed'`` for the operators of mmcv, without importing it."""
     spec = importlib.util.find_spec('mmcv')
     if spec is None or spec.submodule_search_locations is None:
         return 'not installed'
     compiled = PathFinder.find_spec('mmcv._ext', spec.submodule_search_locations)
-    return 'stand-in' if compiled is None else 'compiled'
+    return 'fallback' if compiled is None else 'compiled'
 
 
 def environment_report() -> dict[str, str]:
-    """Returns what is installed, in words, for logs and bug reports.
+    """Return what is installed, in words, for logs and bug reports.
 
-    Keys: ``mmhyena``, ``python``, ``platform``, ``torch``, ``torchvision``, ``numpy``, ``lane``, one per toolkit by
+    Keys: ``mmhyena``, ``python``, ``platform``, ``torch``, ``torchvision``, ``numpy``, ``distribution``, one per
+    toolkit by
     import name, and ``mmcv ops`` (see :func:`mmcv_ops_state`).
     """
     report = {'mmhyena': __version__, 'python': platform.python_version(), 'platform': platform.platform()}
     for name in ('torch', 'torchvision', 'numpy'):
         report[name] = installed_version(name) or 'not installed'
-    report['lane'] = installed_lane() or 'no OpenMMLab package installed'
+    report['distribution'] = installed_distribution() or 'no OpenMMLab package installed'
     for toolkit in TOOLKITS:
         versions = {d: installed_version(d) for d in (toolkit.onedl, toolkit.openmmlab)}
         report[toolkit.name] = ', '.join(f'{d} {v}' for d, v in versions.items() if v) or 'not installed'

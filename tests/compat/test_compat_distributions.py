@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from mmhyena import compat
-from mmhyena.compat import lanes
+from mmhyena.compat import distributions
 
-ONEDL = [t.onedl for t in lanes.TOOLKITS]
-OPENMMLAB = [t.openmmlab for t in lanes.TOOLKITS]
+ONEDL = [t.onedl for t in distributions.TOOLKITS]
+OPENMMLAB = [t.openmmlab for t in distributions.TOOLKITS]
 
 
 @pytest.fixture
@@ -27,22 +27,22 @@ def installed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('names', 'lane'),
+    ('names', 'distribution'),
     [([], None), (ONEDL, 'onedl'), (OPENMMLAB, 'openmmlab'), (['mmengine'], 'openmmlab'), (['onedl-mmcv'], 'onedl')],
 )
-def test_one_lane_is_fine(installed, caplog, names, lane):
+def test_one_distribution_is_fine(installed, caplog, names, distribution):
     installed(*names)
-    assert lanes.installed_lane() == lane
-    assert compat.check_lanes() == []
+    assert distributions.installed_distribution() == distribution
+    assert compat.check_distributions() == []
     assert not caplog.records
 
 
-@pytest.mark.parametrize('toolkit', lanes.TOOLKITS, ids=lambda t: t.name)
+@pytest.mark.parametrize('toolkit', distributions.TOOLKITS, ids=lambda t: t.name)
 def test_each_pair_is_found(installed, toolkit):
     installed(*ONEDL, toolkit.openmmlab)
-    assert lanes.installed_lane() == 'mixed'
-    with pytest.raises(compat.LaneConflictError) as error:
-        compat.check_lanes()
+    assert distributions.installed_distribution() == 'mixed'
+    with pytest.raises(compat.DistributionConflictError) as error:
+        compat.check_distributions()
     message = str(error.value)
     assert '\n' not in message
     assert f'{toolkit.onedl} and {toolkit.openmmlab}' in message
@@ -53,7 +53,7 @@ def test_each_pair_is_found(installed, toolkit):
 
 def test_without_raising_it_is_one_warning(installed, caplog):
     installed(*ONEDL, *OPENMMLAB)
-    assert compat.check_lanes(raise_error=False) == list(lanes.TOOLKITS)
+    assert compat.check_distributions(raise_error=False) == list(distributions.TOOLKITS)
     (record,) = caplog.records
     assert record.levelname == 'WARNING'
     assert '\n' not in record.getMessage()
@@ -67,9 +67,9 @@ def test_without_raising_it_is_one_warning(installed, caplog):
         ([], ['onedl-mmcv==2.3.6', ' mmcv==2.1.0'], []),
     ],
 )
-def test_the_way_to_compiled_mmcv_is_that_of_the_lane(installed, names, present, absent):
+def test_the_way_to_compiled_mmcv_is_that_of_the_distribution(installed, names, present, absent):
     installed(*names)
-    command = lanes.compiled_mmcv_command()
+    command = distributions.compiled_mmcv_command()
     assert 'MMCV_WITH_OPS=1 pip install --no-build-isolation' in command
     assert all(part in command for part in present)
     assert not any(part in command for part in absent)
@@ -78,7 +78,7 @@ def test_the_way_to_compiled_mmcv_is_that_of_the_lane(installed, names, present,
 def test_environment_report_names_both_versions_of_a_conflict(installed):
     installed('mmcv', 'onedl-mmcv', 'mmdet')
     report = compat.environment_report()
-    assert report['lane'] == 'mixed'
+    assert report['distribution'] == 'mixed'
     assert report['mmcv'] == 'onedl-mmcv 1.0, mmcv 1.0'
     assert report['mmdet'] == 'mmdet 1.0'
     assert report['mmseg'] == report['torch'] == 'not installed'
@@ -87,6 +87,6 @@ def test_environment_report_names_both_versions_of_a_conflict(installed):
 
 def test_pins_are_those_of_the_extras():
     pyproject = (Path(__file__).parents[2] / 'pyproject.toml').read_text()
-    for toolkit in lanes.TOOLKITS:
+    for toolkit in distributions.TOOLKITS:
         assert f'"{toolkit.onedl}=={toolkit.onedl_version}"' in pyproject
         assert f'"{toolkit.openmmlab}=={toolkit.openmmlab_version}"' in pyproject
