@@ -8,14 +8,16 @@ short kernel may do better than a long kernel cut short: that is another compari
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmhyena.layers import LongConv
 
-__all__ = ['ReachWindow', 'limit_reach', 'long_convs', 'stage_of']
+__all__ = ['LimitReachHook', 'ReachWindow', 'limit_reach', 'long_convs', 'stage_of']
 
 
 class ReachWindow(nn.Module):
@@ -90,3 +92,24 @@ def _set_window(conv: LongConv, window: nn.Module | None) -> None:
         window.train(conv.training)
     conv.window = window
     conv.train(conv.training)  # forgets cached kernels
+
+
+class LimitReachHook(Hook):
+    """Tests a model with a limited reach, see :func:`limit_reach`.
+
+    Args:
+        reach: Largest displacement kept, in taps, or None for all.
+        stages: Only those stages; None for all.
+    """
+
+    def __init__(self, reach: int | None, stages: Sequence[int] | None = None) -> None:
+        self.reach, self.stages = reach, stages
+        self._limit = ExitStack()
+
+    def before_test(self, runner: Runner) -> None:
+        """Limit the reach."""
+        self._limit.enter_context(limit_reach(runner.model, self.reach, self.stages))
+
+    def after_test(self, runner: Runner) -> None:
+        """Restore the kernels."""
+        self._limit.close()

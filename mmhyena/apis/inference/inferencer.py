@@ -43,6 +43,7 @@ class Inferencer:
     Attributes:
         task: 'detection', 'segmentation' or 'classification'.
         classes: Class names.
+        model: The model, on its device, in evaluation mode.
 
     Examples:
         >>> inferencer = Inferencer('configs/shapes/upernet_hpx-former-tiny_shapes.py', 'work_dirs/.../iter_1000.pth')
@@ -66,10 +67,10 @@ class Inferencer:
         meta = find_dataset_meta(cfg, weights)
         built = _build_model(cfg)
         load_weights(built, weights, checkpoint)
-        built = built.to(device).eval()
+        self.model = built.to(device).eval()
         if fuse and torch.device(device).type == 'cpu':
-            fuse_for_inference(built)
-        self._inferencer = TASK_INFERENCERS[self.task](cfg, built, meta)
+            fuse_for_inference(self.model)
+        self._inferencer = TASK_INFERENCERS[self.task](cfg, self.model, meta)
         self.classes = self._inferencer.classes
 
     def __call__(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> list[Result]:

@@ -1,0 +1,72 @@
+"""Trained models and images for the analysis tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import mmcv
+import torch
+from torch import Tensor, nn
+
+from mmhyena.apis import Inferencer
+from mmhyena.apis.inference.images import find_images, to_bgr
+from mmhyena.errors import UserError
+
+__all__ = ['feature_map', 'load_images', 'load_model', 'name_of']
+
+
+def name_of(config: str | Path) -> str:
+    """Return what a picture calls the model of a config."""
+    return Path(config).stem
+
+
+def load_model(config: str | Path, checkpoint: str | Path | None, device: str | None = None) -> nn.Module:
+    """Return a trained classifier, detector or segmentor in evaluation mode.
+
+    Raises:
+        UserError: If the config, the checkpoint or the device is not usable.
+    """
+    return Inferencer(config, checkpoint, device=device).model
+
+
+def load_images(model: nn.Module, source: str, size: Sequence[int], limit: int) -> Iterator[Tensor]:
+    """Yield images ``(C, H, W)`` of a file, folder or glob, resized to ``size`` and normalized as the model wants them.
+
+    Args:
+        model: A model with a data preprocessor.
+        source: File, folder or glob.
+        size: Height and width.
+        limit: Most images.
+    """
+    device = next(model.parameters()).device
+    for path in find_images(source)[:limit]:
+        image = mmcv.imresize(to_bgr(path), (size[1], size[0]))
+        tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device)
+        yield model.data_preprocessor(dict(inputs=[tensor], data_samples=None), training=False)['inputs'][0]
+
+
+def feature_map(model: nn.Module, x: Tensor, part: str = 'backbone', level: int = -1) -> Tensor:
+    """Return a feature map ``(B, C, H, W)`` of a model.
+
+    Args:
+        model: A classifier, detector or segmentor.
+        x: Normalized images ``(B, 3, H, W)``.
+        part: ``'backbone'``, or ``'neck'`` for what the backbone's features become there.
+        level: Which of the feature maps.
+
+    Raises:
+        UserError: If the model has no such part or level, or the part gives no map.
+    """
+    if part == 'neck' and getattr(model, 'neck', None) is None:
+        raise UserError('the model has no neck: take the features of the backbone')
+    features = model.backbone(x)
+    if part == 'neck':
+        features = model.neck(features)
+    try:
+        feature = features[level]
+    except IndexError:
+        raise UserError(f'the {part} has {len(features)} feature maps, so there is no level {level}') from None
+    if feature.dim() == 2:  # a classifier's backbone that pools by itself
+        raise UserError(f'the {part} gives vectors, not maps: take a detector or segmentor, or out_type=featmap')
+    return feature

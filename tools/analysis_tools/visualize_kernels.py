@@ -1,0 +1,126 @@
+"""Draw the long kernels of a trained model, taps and spectra of the strongest channels, and measure how far they reach.
+
+Writes a picture, and a csv with the share of each kernel's energy within 3, 7, 15 and 31 taps and its radius.
+
+Examples:
+    python tools/analysis_tools/visualize_kernels.py CONFIG CHECKPOINT
+    python tools/analysis_tools/visualize_kernels.py CONFIG CHECKPOINT --spatial 80 80 --out kernels_80.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmhyena.errors import UserError
+from mmhyena.utils.cli import prepare_process, run_cli
+
+if TYPE_CHECKING:
+    from mmhyena.analysis.kernels import KernelSummary
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config the model was trained with')
+    parser.add_argument('checkpoint', help='its weights')
+    parser.add_argument('--channels', type=int, default=4, help='channels drawn per layer (default: 4)')
+    parser.add_argument('--spatial', nargs=2, type=int, metavar=('H', 'W'), help='feature map to resample kernels for')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/kernels.png'), help='picture; the csv lies beside it'
+    )
+    args = parser.parse_args(argv)
+    if args.channels < 1 or min(args.spatial or [1]) < 1:
+        parser.error('--channels and --spatial must be positive')
+    return args
+
+
+def visualize(args: argparse.Namespace) -> None:
+    """Write picture and csv."""
+    from mmhyena.analysis.kernels import summarize_kernels
+    from mmhyena.analysis.models import load_model, name_of
+
+    model = load_model(args.config, args.checkpoint, 'cpu')
+    try:
+        summaries = summarize_kernels(model, args.spatial)
+    except ValueError as error:
+        raise UserError(f'{args.config}: {error}') from error
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(args.out, summaries, args.channels, name_of(args.config))
+    table = args.out.with_suffix('.csv')
+    write(table, summaries)
+    print(f'{args.out} and {table} are written')
+
+
+def draw(path: Path, summaries: list[KernelSummary], channels: int, title: str) -> None:
+    """Draw one row per layer: the strongest channels' taps, then their spectra."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(
+        len(summaries), 2 * channels, figsize=(1.25 * 2 * channels, 1.35 * len(summaries) + 0.4), squeeze=False
+    )
+    for row, summary in zip(axes, summaries):
+        chosen, spectra = summary.strongest(channels), summary.spectrum()
+        for axis in row:
+            axis.set_xticks([])
+            axis.set_yticks([])
+        for axis, channel in zip(row, chosen):
+            show(axis, summary.kernel[channel], 'RdBu_r')
+        for axis, channel in zip(row[channels:], chosen):
+            show(axis, np.log1p(spectra[channel]), 'magma')
+        size = 'x'.join(map(str, summary.kernel.shape[1:]))
+        row[0].set_ylabel(f'{short(summary.name)}\n{size}', fontsize=6)
+    axes[0][0].set_title('taps', fontsize=8, loc='left')
+    axes[0][channels].set_title('log spectrum', fontsize=8, loc='left')
+    figure.suptitle(title, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def short(name: str) -> str:
+    """Return a module's name without what all long convolutions share."""
+    return name.replace('backbone.', '').replace('.token_mixer.long_conv', '')
+
+
+def show(axis: object, values: np.ndarray, colors: str) -> None:
+    """Draw a kernel of one axis as a curve, of two as an image."""
+    if values.ndim == 1:
+        axis.plot(values, lw=0.8)
+        return
+    image = values if values.ndim == 2 else values[len(values) // 2]
+    limit = np.abs(image).max() or 1.0
+    axis.imshow(image, cmap=colors, vmin=-limit if image.min() < 0 else 0, vmax=limit)
+
+
+def write(path: Path, summaries: list[KernelSummary]) -> None:
+    """Write how far every kernel reaches."""
+    from mmhyena.analysis.kernels import TAPS
+
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(['layer', 'stage', 'taps', 'radius', *(f'energy_within_{taps}' for taps in TAPS)])
+        for summary in summaries:
+            taps = 'x'.join(map(str, summary.kernel.shape[1:]))
+            shares = (f'{summary.share_within(width):.4f}' for width in TAPS)
+            writer.writerow([summary.name, summary.stage, taps, f'{summary.radius():.3f}', *shares])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw, and return the exit code."""
+    args = parse_args(argv)
+    prepare_process()
+    return run_cli(lambda: visualize(args))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
