@@ -52,6 +52,7 @@ class BaseBackbone(BaseModule):
     """
 
     default_init_cfg: Sequence[Mapping[str, Any]] = ()
+    pretrained_init: type[PretrainedInit] = ReportedInit
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class BaseBackbone(BaseModule):
         configs = [given] if isinstance(given, Mapping) else list(given or ())
         pretrained = [cfg for cfg in configs if cfg['type'] in ('Pretrained', PretrainedInit)]
         self.init_cfg = [cfg for cfg in configs if cfg not in pretrained]
-        self.init_cfg += [dict(type=_PartsInit), *(dict(cfg, type=ReportedInit) for cfg in pretrained)]
+        self.init_cfg += [dict(type=_PartsInit), *(dict(cfg, type=self.pretrained_init) for cfg in pretrained)]
         try:
             super().init_weights()
         finally:

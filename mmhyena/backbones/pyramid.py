@@ -12,7 +12,7 @@ from mmhyena.backbones.norms import normalize
 from mmhyena.checks import check_choice, check_int, check_keys, check_ratio, int_tuple
 from mmhyena.layers.build import complete, takes
 
-__all__ = ['PyramidBackbone']
+__all__ = ['PyramidBackbone', 'layer_of_block']
 
 NUM_STAGES = 4
 
@@ -162,9 +162,9 @@ class PyramidBackbone(BaseBackbone):
             return last + 1, last + 2
         kind, stage, *rest = param_name[len(prefix) :].split('.')
         if kind == 'downsample_layers':
-            layer = (0, 2, 3, last)[int(stage)]
+            layer = layer_of_block(int(stage), None, self.depths)
         elif kind == 'stages':
-            layer = (1, 2, 3 + int(rest[0]) // 3, last)[int(stage)]
+            layer = layer_of_block(int(stage), int(rest[0]), self.depths)
         else:
             layer = last + 1
         return layer, last + 2
@@ -185,6 +185,20 @@ class PyramidBackbone(BaseBackbone):
         if kind == 'stages':
             return int(stage) + 1, last + 1
         return 0 if kind == 'downsample_layers' else last, last + 1
+
+
+def layer_of_block(stage: int, block: int | None, depths: Sequence[int]) -> int:
+    """Return the layer of a block in a pyramid of four stages, see :meth:`PyramidBackbone.get_layer_depth`.
+
+    Args:
+        stage: Stage, 0 to 3.
+        block: Block within the stage, or None for the downsampling before it (the stem before the first).
+        depths: Blocks per stage.
+    """
+    last = 3 + -(-depths[2] // 3)
+    if block is None:
+        return (0, 2, 3, last)[stage]
+    return (1, 2, 3 + block // 3, last)[stage]
 
 
 def _block_mixers(arch: Mapping[str, Any], filter_resize: bool | None) -> list[dict]:
