@@ -54,7 +54,7 @@ MIXERS: dict[str, list[dict]] = {
     'hyena_nd': [dict(type='HyenaND', map_size=size, direction='alternating') for size in (16, 8, 4, 2)],
     'attention': [dict(type='Attention')] * 4,
     'convformer': [dict(type='SepConv')] * 4,
-    'convnext': [dict(type='DepthwiseConv')] * 4,
+    'convnext': [dict(type='DepthwiseMixer')] * 4,
 }
 
 

@@ -27,7 +27,8 @@ def load_model(config: str | Path, checkpoint: str | Path | None, device: str | 
     Raises:
         UserError: If the config, the checkpoint or the device is not usable.
     """
-    return Inferencer(config, checkpoint, device=device).model
+    # Not fused: the tools ask for gradients and look into the modules.
+    return Inferencer(config, checkpoint, device=device, fuse=False).model
 
 
 def load_images(model: nn.Module, source: str, size: Sequence[int], limit: int) -> Iterator[Tensor]:

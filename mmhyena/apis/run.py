@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.utils import digit_version
@@ -88,6 +89,7 @@ def evaluate(
     fuse: bool = True,
     cfg_options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
+    hooks: Sequence[Hook] = (),
 ) -> dict[str, float]:
     """Evaluate a checkpoint on the test set of a config.
 
@@ -101,6 +103,7 @@ def evaluate(
         fuse: Whether to fuse the model on a CPU, see :func:`mmhyena.apis.fuse_for_inference`.
         cfg_options: Overrides with dotted keys.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        hooks: Further hooks of the run.
 
     Returns:
         The metrics.
@@ -129,6 +132,8 @@ def evaluate(
         fuse_for_inference(model)
     if out is not None and out.endswith('.pkl'):
         runner.test_evaluator.metrics.append(_dump_predictions(toolkit, out))
+    for hook in hooks:
+        runner.register_hook(hook)
     metrics = runner.test()
     if out is not None and out.endswith('.json') and is_main_process():
         mmengine.dump({key: float(value) for key, value in metrics.items()}, out, indent=2)

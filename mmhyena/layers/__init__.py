@@ -1,7 +1,7 @@
 """Token mixers, their filters and windows, and the blocks around them. Needs torch and mmengine alone."""
 
 from mmhyena.layers.attention import Attention
-from mmhyena.layers.depthwise_conv import DepthwiseConv
+from mmhyena.layers.depthwise_mixer import DepthwiseMixer
 from mmhyena.layers.filters import (
     AxialPosition,
     BidirectionalWindow,
@@ -41,7 +41,7 @@ __all__ = [
     'CausalDirection',
     'CenteredDirection',
     'ComplexExponentialPosition',
-    'DepthwiseConv',
+    'DepthwiseMixer',
     'DirectFilter',
     'Downsample',
     'ExponentialWindow',

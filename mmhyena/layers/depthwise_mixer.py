@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from mmhyena.layers.token_mixer import TokenMixer
 from mmhyena.registry import MODELS
 
-__all__ = ['DepthwiseConv']
+__all__ = ['DepthwiseMixer']
 
 
 @MODELS.register_module()
-class DepthwiseConv(TokenMixer):
+class DepthwiseMixer(TokenMixer):
     """Mix by one depthwise convolution, without gates or projections (ConvNeXt, arXiv 2201.03545, section 2.6).
 
     Args:
