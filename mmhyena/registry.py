@@ -1,16 +1,17 @@
 """Registries of the ``mmhyena`` scope.
 
 ``type='mmhyena.X'`` in a config makes MMEngine import this module, which knows where ``X`` is defined, so no config
-needs ``custom_imports``. What needs MMEngine alone is imported on the first look-up. What is built on another
-toolkit (heads on mmpretrain, say) is imported only when a name was not found before, so that a detector never needs
-mmpretrain.
+needs ``custom_imports``. What needs MMEngine alone is imported on the first look-up. What is built on another toolkit
+(heads on mmpretrain, say) is listed here by name and imported when that name is asked for, so a detector never needs
+mmpretrain, and a misspelt name is "not in the registry" rather than a missing toolkit.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from mmengine import registry as root
 from mmengine.registry import Registry
@@ -30,25 +31,24 @@ SCOPE = 'mmhyena'
 
 
 class ToolkitRegistry(Registry):
-    """A registry with further locations for the classes that need an optional toolkit.
+    """A registry that also knows classes that need an optional toolkit.
 
     Args:
-        toolkit_locations: Modules imported when a name is not in ``locations``. An ``ImportError`` in one of them
-            reaches the caller, since it names the toolkit that is missing.
+        toolkit_modules: The module that registers each of those classes, by the class's name. It is imported when the
+            class is asked for; an ``ImportError`` reaches the caller, since it names the toolkit that is missing.
     """
 
-    def __init__(self, *args, toolkit_locations: Sequence[str] = (), **kwargs) -> None:
+    def __init__(self, *args: Any, toolkit_modules: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._toolkit_locations = list(toolkit_locations)
+        self.toolkit_modules = dict(toolkit_modules or {})
 
-    def get(self, key: str):
-        """Return the class registered as ``key``, importing the toolkit locations if it is not known yet."""
+    def get(self, key: str) -> Any:
+        """Return the class registered as ``key``, or None, importing the module that registers it if need be."""
         self.import_from_location()
-        if isinstance(key, str) and key.removeprefix(f'{SCOPE}.') not in self.module_dict:
-            # One at a time, so that a name found in the first never pays for the second.
-            while self._toolkit_locations and key.removeprefix(f'{SCOPE}.') not in self.module_dict:
-                importlib.import_module(self._toolkit_locations[0])
-                self._toolkit_locations.pop(0)
+        if isinstance(key, str):
+            name = key.removeprefix(f'{SCOPE}.')
+            if name not in self.module_dict and name in self.toolkit_modules:
+                importlib.import_module(self.toolkit_modules[name])
         return super().get(key)
 
     @contextmanager
@@ -58,16 +58,29 @@ class ToolkitRegistry(Registry):
             yield registry
 
 
-def _registry(parent: Registry, locations: Sequence[str] = (), toolkit_locations: Sequence[str] = ()) -> Registry:
+def _registry(
+    parent: Registry, locations: Sequence[str] = (), toolkit_modules: Mapping[str, str] | None = None
+) -> Registry:
     return ToolkitRegistry(
-        parent.name, parent=parent, scope=SCOPE, locations=list(locations), toolkit_locations=toolkit_locations
+        parent.name, parent=parent, scope=SCOPE, locations=list(locations), toolkit_modules=toolkit_modules
     )
 
 
 MODELS = _registry(
-    root.MODELS, ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.necks', 'mmhyena.engine'], ['mmhyena.heads']
+    root.MODELS,
+    ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.necks', 'mmhyena.engine'],
+    {'MetaFormerClsHead': 'mmhyena.heads'},
 )
-DATASETS = _registry(root.DATASETS, toolkit_locations=['mmhyena.datasets.classification', 'mmhyena.datasets.volumes'])
+DATASETS = _registry(
+    root.DATASETS,
+    toolkit_modules={
+        'CIFAR10': 'mmhyena.datasets.classification',
+        'CIFAR100': 'mmhyena.datasets.classification',
+        'CelebA': 'mmhyena.datasets.classification',
+        'SolidVolumes': 'mmhyena.datasets.volumes',
+        'TinyImageNet': 'mmhyena.datasets.classification',
+    },
+)
 METRICS = _registry(root.METRICS, ['mmhyena.engine'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])
 OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])

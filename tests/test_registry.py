@@ -1,5 +1,6 @@
 """`mmhyena.X` resolves from every toolkit without custom_imports, and never needs a toolkit it does not use."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -42,6 +43,14 @@ def test_backbone_needs_mmengine_alone():
         "    assert 'mmpretrain' in str(error), error\n"
         'else:\n'
         "    raise SystemExit('the head was built without mmpretrain')\n"
+        'import mmhyena.registry as ours\n'
+        "for registry, typo in ((ours.MODELS, 'HyenaFormr'), (ours.DATASETS, 'CIFAR11')):\n"
+        '    try:\n'
+        "        registry.build(dict(type=f'mmhyena.{typo}'))\n"
+        '    except KeyError as error:\n'
+        "        assert f'{typo} is not in' in str(error), error\n"
+        '    else:\n'
+        "        raise SystemExit(f'{typo} was built')\n"
     )
     assert done.returncode == 0, done.stderr
 
@@ -51,3 +60,15 @@ def test_unknown_name_is_mmengines_own_error():
 
     with pytest.raises(KeyError, match='NoSuchMixer'):
         MODELS.build(dict(type='mmhyena.NoSuchMixer'))
+
+
+@pytest.mark.parametrize('registry', ['MODELS', 'DATASETS'])
+def test_classes_on_a_toolkit_are_all_listed(registry):
+    """What a toolkit module registers and the table does not name would be unknown until somebody imports it."""
+    pytest.importorskip('mmpretrain')
+    found = getattr(importlib.import_module('mmhyena.registry'), registry)
+    for name, module in found.toolkit_modules.items():
+        assert found.get(f'mmhyena.{name}').__module__.startswith(module)
+    modules = tuple(set(found.toolkit_modules.values()))
+    registered = {name for name, cls in found.module_dict.items() if cls.__module__.startswith(modules)}
+    assert registered == set(found.toolkit_modules)

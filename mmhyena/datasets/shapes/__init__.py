@@ -37,8 +37,7 @@ counted. A figure is placed only where it and every earlier one keep at least ``
 (and ``MIN_VISIBLE_PIXELS`` of them), so no unlabelled scrap is left over and every instance has ``iscrowd`` 0.
 """
 
-from mmhyena.datasets.shapes.figures import CLASSES
-from mmhyena.datasets.shapes.palette import PALETTE, SEG_CLASSES, SEG_PALETTE
+from mmhyena.datasets.shapes.figures import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE
 from mmhyena.datasets.shapes.scene import (
     MIN_VISIBLE_FRACTION,
     MIN_VISIBLE_PIXELS,

@@ -10,6 +10,13 @@ from PIL import Image
 from mmhyena.datasets.shapes.photos import BACKGROUNDS, MATERIALS, random_crop
 
 CLASSES = ('circle', 'ring', 'square', 'star', 'triangle')
+PALETTE = ((220, 20, 60), (0, 130, 200), (60, 180, 75), (245, 200, 0), (145, 30, 180))
+"""Display colors, RGB per class, as the toolkits' ``metainfo`` wants them."""
+
+SEG_CLASSES = ('background', *CLASSES)
+"""Classes of the label maps after ``reduce_zero_label``."""
+
+SEG_PALETTE = ((60, 60, 60), *PALETTE)
 
 RADIUS_PER_SIZE = {'circle': 0.5, 'ring': 0.52, 'square': 0.64, 'star': 0.6, 'triangle': 0.66}
 """Circumradius of a figure of size 1, so that figures of one size look about equally large."""
