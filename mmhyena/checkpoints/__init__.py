@@ -1,4 +1,7 @@
-"""Weights from elsewhere: names, layouts and sizes brought to ours, and reports of what did not match."""
+"""Checkpoints: reading them safely, translating official ones, and reports of what does not match a model.
+
+Importing this package makes MMEngine read all checkpoints by :func:`read_checkpoint`.
+"""
 
 from mmhyena.checkpoints.families import OFFICIAL_FAMILIES, OfficialFamily, find_family
 from mmhyena.checkpoints.loading import (
@@ -9,11 +12,14 @@ from mmhyena.checkpoints.loading import (
     fit_to_backbone,
     load_pretrained,
 )
+from mmhyena.checkpoints.mmengine_loaders import use_our_reader
 from mmhyena.checkpoints.official import convert_official, is_official, revert_official
 from mmhyena.checkpoints.official_nd import convert_official_nd, official_nd_config
-from mmhyena.checkpoints.reading import CheckpointError, read_checkpoint, unwrap
+from mmhyena.checkpoints.reading import read_checkpoint
 from mmhyena.checkpoints.report import MatchReport, compare, render
 from mmhyena.checkpoints.resizing import resize_filters
+from mmhyena.checkpoints.unwrapping import strip_prefixes, unwrap
+from mmhyena.errors import CheckpointError
 
 __all__ = [
     'OFFICIAL_FAMILIES',
@@ -36,5 +42,7 @@ __all__ = [
     'render',
     'resize_filters',
     'revert_official',
+    'strip_prefixes',
     'unwrap',
+    'use_our_reader',
 ]

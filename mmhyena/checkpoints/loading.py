@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from mmengine.logging import print_log
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
 from mmhyena.checkpoints.families import find_family
-from mmhyena.checkpoints.reading import CheckpointError, read_checkpoint, unwrap
+from mmhyena.checkpoints.reading import read_checkpoint
 from mmhyena.checkpoints.report import MatchReport, compare, render
+from mmhyena.checkpoints.unwrapping import strip_prefixes, unwrap
+from mmhyena.errors import CheckpointError
 
 __all__ = [
     'LoadableBackbone',
@@ -128,6 +131,8 @@ def fit_to_backbone(
     elif prefix is None:
         prefix = _BACKBONE if any(name.startswith(_BACKBONE) for name in state) else ''
     prefix = f'{prefix.rstrip(".")}.' if prefix else ''
+    if prefix and not any(name.startswith(prefix) for name in state):
+        (prefix,) = strip_prefixes({prefix: torch.empty(0)})  # as the names have been
     own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not own:
         raise CheckpointError(f'the checkpoint has nothing under {prefix!r}; it has {", ".join(list(state)[:3])}, ...')

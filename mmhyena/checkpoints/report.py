@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmhyena.checkpoints.reading import CheckpointError
+from mmhyena.errors import CheckpointError
 
 __all__ = ['MatchReport', 'compare', 'render']
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmhyena.layers.filters.resample import tap_spacing
 from mmhyena.layers.kernel_cache import TensorCache, tensors_of
 from mmhyena.ops import (
     PreparedKernel,
@@ -74,9 +75,7 @@ class LongConv(nn.Module):
             if self.window is not None:
                 kernel = self.window(kernel)
             if size != self.kernel_size:
-                # A denser sampling of the same function: the sum over the taps keeps its value.
-                for new, old in zip(size, self.kernel_size):
-                    kernel = kernel * (max(old - 1, 1) / max(new - 1, 1))
+                kernel = kernel * tap_spacing(self.kernel_size, size)
         return kernel
 
     def _prepared(self, spatial: tuple[int, ...], dtype: torch.dtype) -> PreparedKernel:

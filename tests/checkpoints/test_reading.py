@@ -1,29 +1,24 @@
-"""Checkpoints are read as weights only, whatever wraps them."""
+"""Checkpoints are read as weights alone, from files of several formats."""
 
 from __future__ import annotations
 
 import argparse
+import pickle
+import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
+from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 from mmengine.utils import digit_version
 
-from mmhyena.checkpoints import CheckpointError, read_checkpoint, unwrap
+from mmhyena.checkpoints import CheckpointError, read_checkpoint, reading
 
 STATE = {'a.weight': torch.ones(2), 'b.bias': torch.zeros(1)}
-
-
-class Payload:
-    """Leaves a trace when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.file,)
 
 
 def save(folder: Path, content: object) -> Path:
@@ -31,22 +26,83 @@ def save(folder: Path, content: object) -> Path:
     return folder / 'weights.pth'
 
 
-def test_no_code_runs(tmp_path: Path):
-    source = save(tmp_path, {'state_dict': STATE, 'payload': Payload(tmp_path / 'trace')})
-    with pytest.raises(CheckpointError, match=r'weights\.pth cannot be read as weights'):
-        read_checkpoint(source)
-    assert not (tmp_path / 'trace').exists()
-    torch.load(source, weights_only=False)
-    assert (tmp_path / 'trace').exists(), 'the payload would have worked'
+def old_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as torch before 2.6 has to."""
+    monkeypatch.setattr(reading, '_has_safe_globals', lambda: False)
 
 
-def test_arguments_of_timm_and_records_of_mmengine_are_read(tmp_path: Path):
+READERS = [lambda monkeypatch: None, old_torch]
+
+
+@pytest.fixture(params=READERS, ids=['current', 'old'])
+def _both_readers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    request.param(monkeypatch)
+
+
+@pytest.mark.usefixtures('_both_readers')
+def test_no_code_runs(hostile: Path):
+    with pytest.raises(CheckpointError, match=r'hostile\.pth cannot be read') as error:
+        read_checkpoint(hostile)
+    message = str(error.value)
+    assert '\n' not in message and len(message) < 400 + len(str(hostile))
+    assert 'weights_only' not in message and 'safe_globals' not in message, 'advice to switch the protection off'
+
+
+def test_the_files_would_work_without_protection(tmp_path: Path):
+    torch.save({'x': _Touch(tmp_path / 'marker')}, tmp_path / 'hostile.pth')
+    torch.load(tmp_path / 'hostile.pth', weights_only=False)
+    assert (tmp_path / 'marker').exists()
+
+
+class _Touch:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize('name', ['_statistics_methods', '__getattribute__', '__init__', 'register_statistics'])
+def test_history_gives_its_statistics_alone(name: str):
+    from mmengine.logging import HistoryBuffer
+
+    assert reading._history_method(HistoryBuffer, 'mean') is HistoryBuffer.mean
+    for owner, attribute in ((HistoryBuffer, name), (str, 'join')):
+        with pytest.raises(pickle.UnpicklingError):
+            reading._history_method(owner, attribute)
+
+
+def test_mmengine_reads_by_the_same_reader(hostile: Path):
+    with pytest.raises(CheckpointError, match='cannot be read'):
+        CheckpointLoader.load_checkpoint(str(hostile))
+    with pytest.raises(CheckpointError, match='cannot be read'):
+        load_checkpoint(torch.nn.Linear(1, 1), str(hostile))
+
+
+@pytest.mark.usefixtures('_both_readers')
+def test_what_timm_and_mmengine_put_beside_the_weights_is_read(tmp_path: Path):
     hub = MessageHub('reading')
     hub.update_scalar('loss', 0.5)
     beside = {'message_hub': hub.state_dict(), 'param_schedulers': [{'milestones': Counter([8, 11])}]}
-    source = save(tmp_path, {'state_dict': STATE, 'args': argparse.Namespace(model='x', lr=0.1), **beside})
+    meta = dict(random=random.getstate(), numpy=np.random.default_rng(0).integers(9, size=5, dtype=np.uint32))
+    source = save(tmp_path, {'state_dict': STATE, 'args': argparse.Namespace(lr=0.1), 'meta': meta, **beside})
     found = read_checkpoint(source)
     assert found['args'].lr == 0.1 and found['param_schedulers'][0]['milestones'] == {8: 1, 11: 1}
+    assert found['message_hub']['log_scalars']['loss'].current() == 0.5
+    np.testing.assert_array_equal(found['meta']['numpy'], meta['numpy'])
+    assert found['meta']['random'] == meta['random']
+
+
+@pytest.mark.usefixtures('_both_readers')
+@pytest.mark.parametrize('zipped', [True, False])
+def test_tensors_of_many_kinds(zipped: bool, tmp_path: Path):
+    state = {
+        str(dtype): torch.ones(3, dtype=dtype) for dtype in (torch.float16, torch.bfloat16, torch.int8, torch.bool)
+    }
+    state['parameter'] = torch.nn.Parameter(torch.ones(2, 3).t())
+    torch.save(state, tmp_path / 'weights.pth', _use_new_zipfile_serialization=zipped)
+    found = read_checkpoint(tmp_path / 'weights.pth')
+    assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
 @pytest.mark.skipif(
@@ -60,72 +116,61 @@ def test_every_load_is_weights_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [call['weights_only'] for call in calls] == [True]
 
 
-def test_urls_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    served = tmp_path / 'served'
-    served.mkdir()
-    save(served, STATE)
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    downloads = []
-
-    def download(url: str, file: str, progress: bool) -> None:
-        downloads.append(url)
-        Path(file).write_bytes((served / 'weights.pth').read_bytes())
-
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
-    for _ in range(2):
-        state = read_checkpoint('https://example.org/files/weights.pth?download=true')
-        assert torch.equal(state['a.weight'], STATE['a.weight'])
-    assert downloads == ['https://example.org/files/weights.pth?download=true']
+def test_safetensors(tmp_path: Path):
+    torch_file = pytest.importorskip('safetensors.torch')
+    torch_file.save_file(STATE, tmp_path / 'a.safetensors', metadata={'format': 'pt'})
+    (tmp_path / 'a.safetensors').rename(tmp_path / 'a.pth')  # the content counts
+    found = read_checkpoint(tmp_path / 'a.pth')
+    assert all(torch.equal(found[name], value) for name, value in STATE.items())
 
 
-def test_unreachable_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise OSError('no route')
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
 
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', refuse)
-    with pytest.raises(CheckpointError, match='cannot be downloaded: no route'):
-        read_checkpoint('https://example.org/weights.pth')
+
+def write(content: bytes) -> Callable[[Path], None]:
+    return lambda file: file.write_bytes(content)
+
+
+def save_safetensors(file: Path, cut: int = 0) -> None:
+    content = pytest.importorskip('safetensors.torch').save({'a': torch.ones(100)})
+    file.write_bytes(content[: len(content) - cut])
 
 
 @pytest.mark.parametrize(
-    ('content', 'message'), [(b'', 'cannot be read'), (b'no checkpoint at all', 'cannot be read'), (None, 'not exist')]
+    ('make', 'message'),
+    [
+        (lambda file: None, 'does not exist'),
+        (Path.mkdir, 'is a folder: name a file in it'),
+        (write(b''), r'is empty \(0 bytes\)'),
+        (write(b'no checkpoint at all'), 'no checkpoint, neither of torch.save nor of safetensors'),
+        (write(b'\n<!DOCTYPE html><html><body>Sign in'), 'is a web page'),
+        (write(b'<html>404'), 'is a web page'),
+        (write(b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n'), 'Git LFS pointer.*git lfs pull'),
+        (write(b'{"weight_map": {}}'), 'is JSON'),
+        (write(b'\x1f\x8b\x08\x00'), 'compressed archive'),
+        (write(b'\x89HDF\r\n'), 'HDF5'),
+        (write(pickle.dumps([1], 2)), 'is a pickle, but not of torch.save'),
+        (write(pickle.dumps([1], 4)), 'is a pickle, but not of torch.save'),
+        (lambda file: (torch.save(STATE, file), truncate(file)), 'truncated or damaged'),
+        (
+            lambda file: (torch.save(STATE, file, _use_new_zipfile_serialization=False), truncate(file)),
+            'truncated or damaged',
+        ),
+        (lambda file: save_safetensors(file, 50), 'truncated or damaged'),
+        (lambda file: save_safetensors(file, 410), 'truncated or damaged'),
+        (lambda file: torch.jit.save(torch.jit.script(torch.nn.ReLU()), str(file)), 'TorchScript program'),
+        (lambda file: np.savez(file.open('wb'), a=np.ones(2)), 'zip archive, but not of torch.save'),
+        (lambda file: torch.save([torch.ones(1)], file), 'holds a list, not a dict of weights'),
+        (lambda file: torch.save(torch.ones(1), file), 'holds a Tensor, not a dict of weights'),
+        (lambda file: torch.save(torch.nn.Linear(1, 1), file), r'refers to torch\.nn\..*Linear'),
+        (lambda file: torch.save(dict(state_dict=STATE, meta='x'), file), "its 'meta' is a str, not a dict"),
+        (lambda file: torch.save(dict(state_dict=STATE, optimizer=[1]), file), "its 'optimizer' is a list, not a dict"),
+    ],
 )
-def test_bad_files(tmp_path: Path, content: bytes | None, message: str):
+def test_files_that_are_no_checkpoint(make: Callable[[Path], object], message: str, tmp_path: Path):
     file = tmp_path / 'weights.pth'
-    if content is not None:
-        file.write_bytes(content)
+    make(file)
     with pytest.raises(CheckpointError, match=message) as error:
         read_checkpoint(file)
     assert str(file) in str(error.value) and '\n' not in str(error.value)
-
-
-def test_list_is_no_checkpoint(tmp_path: Path):
-    with pytest.raises(CheckpointError, match='holds a list'):
-        read_checkpoint(save(tmp_path, [torch.ones(1)]))
-
-
-@pytest.mark.parametrize('wrapper', [None, 'state_dict', 'model', 'state_dict_ema', 'model_ema'])
-@pytest.mark.parametrize('prefix', ['', 'module.'])
-def test_unwrap(wrapper: str | None, prefix: str):
-    state = {prefix + name: value for name, value in STATE.items()}
-    unwrapped, origin = unwrap(state if wrapper is None else {wrapper: state, 'epoch': 3})
-    assert unwrapped.keys() == STATE.keys()
-    assert origin == (wrapper or 'the file itself')
-
-
-@pytest.mark.parametrize(('weights', 'expected'), [('auto', 2.0), ('ema', 2.0), ('model', 1.0)])
-def test_choice_of_the_moving_average(weights: str, expected: float):
-    checkpoint = {'state_dict': STATE, 'state_dict_ema': {name: value + 1 for name, value in STATE.items()}}
-    assert unwrap(checkpoint, weights)[0]['a.weight'][0] == expected
-
-
-def test_missing_moving_average():
-    with pytest.raises(CheckpointError, match='no state_dict_ema or model_ema'):
-        unwrap({'state_dict': STATE}, 'ema')
-
-
-@pytest.mark.parametrize('checkpoint', [{}, {'epoch': 3}, {'state_dict': {}}, {'state_dict': {'a': 1}}])
-def test_nothing_to_unwrap(checkpoint: dict):
-    with pytest.raises(CheckpointError, match='no state dict'):
-        unwrap(checkpoint)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from mmhyena.checkpoints import resize_filters
-from mmhyena.layers import BidirectionalHyena, HyenaPixel, LongConv
-from mmhyena.layers.filters.resample import resample, resample_distance
+from mmhyena.backbones import HyenaSwin
+from mmhyena.checkpoints import load_pretrained, resize_filters
+from mmhyena.layers import BidirectionalHyena, HyenaND, HyenaPixel, LongConv
+from mmhyena.layers.filters.resample import axis_spacings, resample, resample_distance, tap_spacing
 
 # Of the response's norm, up to a quarter of the sampling rate, for the large kernels. Linear interpolation gives 0.018.
 # With 13 taps the code's fastest sine turns by a radian a tap, and what the border cuts off weighs more.
@@ -92,7 +94,12 @@ def test_smooth_between_the_sizes():
     assert sum(steps) < 3 * TOLERANCE, 'the response drifts instead of settling'
 
 
-@pytest.mark.parametrize(('make', 'old', 'new', 'size'), [(pixel, 55, 95, (48, 48)), (bidirectional, 97, 161, (81,))])
+@pytest.mark.parametrize(
+    ('make', 'old', 'new', 'size'),
+    [(pixel, 55, 95, (48, 48)), (bidirectional, 97, 161, (81,))]
+    + [(pixel, old, new, ((new + 1) // 2,) * 2) for old, new in ((3, 1), (1, 3), (7, 1), (1, 7))]
+    + [(bidirectional, old, new, ((new + 1) // 2,)) for old, new in ((3, 1), (1, 3))],
+)
 def test_same_kernel_as_resampled_at_run_time(make: Callable, old: int, new: int, size: tuple[int, ...]):
     source, target = resized(make, old, new)
     source.filter_resize = True
@@ -168,3 +175,48 @@ def test_distances_are_resampled_exactly(size: tuple[int, int]):
 def test_resampling_has_a_gradient():
     table = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda table: resample(table, (8, 3)), table)
+
+
+def shapes_of(mixer: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in mixer.state_dict().items()}
+
+
+@pytest.mark.parametrize('direction', ['causal', 'centered'])
+@pytest.mark.parametrize('filter', ['joint', 'product', 'direct'])
+@pytest.mark.parametrize(('ndim', 'window'), [(1, 'standard'), (2, 'learned'), (2, 'symmetric'), (3, 'symmetric')])
+@pytest.mark.parametrize(('old', 'new'), [(4, 6), (3, 1), (1, 3)])
+def test_hyena_nd_has_the_kernel_of_run_time(ndim: int, window: str, filter: str, direction: str, old: int, new: int):
+    if window == 'symmetric' and old == 1:
+        pytest.skip('one tap says nothing about the decay: at run time there is none, and a rate of zero cannot learn')
+    torch.manual_seed(0)
+    kwargs = dict(channels=4, ndim=ndim, filter=filter, window=window, direction=direction, filter_width=8)
+    source, target = (HyenaND(map_size=size, **kwargs).double() for size in (old, new))
+    state, notes = resize_filters(source.state_dict(), shapes_of(target))
+    assert list(notes) == ['long_conv.filter.kernel' if filter == 'direct' else 'long_conv.filter.position.table']
+    target.load_state_dict(state)
+    spatial = (new,) * ndim
+    torch.testing.assert_close(target.long_conv.kernel(spatial), source.long_conv.kernel(spatial))
+    assert source.state_dict().keys() == state.keys()
+
+
+def test_hyena_nd_of_the_same_size_is_shared():
+    source = HyenaND(4, 5, filter='product')
+    state = source.state_dict()
+    resized_state, notes = resize_filters(state, shapes_of(source))
+    assert not notes and all(resized_state[key] is value for key, value in state.items())
+
+
+def test_pretrained_hyena_nd_at_another_image_size(tmp_path: Path):
+    arch = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))
+    old, new = HyenaSwin(arch, img_size=64).eval(), HyenaSwin(arch, img_size=96).eval()
+    torch.save({'state_dict': {f'backbone.{key}': v for key, v in old.state_dict().items()}}, tmp_path / 'a.pth')
+    load_pretrained(new, tmp_path / 'a.pth')
+    x = torch.randn(1, 3, 96, 96)
+    for a, b in zip(new(x), old(x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_spacing_of_taps():
+    assert axis_spacings((5, 3), (3, 5)) == [2.0, 0.5]
+    assert tap_spacing((5, 3), (3, 5)) == 1.0
+    assert tap_spacing((1,), (5,)) == 0.25 and tap_spacing((5,), (1,)) == 4.0 and tap_spacing((1,), (1,)) == 1.0

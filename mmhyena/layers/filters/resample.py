@@ -1,19 +1,20 @@
-"""Resampling of tables that are functions of the displacement from a kernel's centre."""
+"""Resampling of tables that are functions of the displacement from a kernel's center."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
 
-__all__ = ['resample', 'resample_distance']
+__all__ = ['axis_spacings', 'resample', 'resample_distance', 'tap_spacing']
 
 
 def resample(table: Tensor, size: Sequence[int]) -> Tensor:
     """Resample ``table`` ``(C, *old)`` to ``(C, *size)`` by cubic convolution, keeping both ends of each axis in place.
 
-    Ends stay ends and an odd axis keeps its centre, so a kernel table keeps its displacement 0. Polynomials of degree
+    Ends stay ends and an odd axis keeps its center, so a kernel table keeps its displacement 0. Polynomials of degree
     two come out exactly (Keys, Cubic convolution interpolation, 1981). The table itself is returned when the size is
     its own. Axes are taken one after another, so any number of them works.
     """
@@ -24,15 +25,28 @@ def resample(table: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def resample_distance(distance: Tensor, size: Sequence[int]) -> Tensor:
-    """Resample a map ``(*old)`` of distances from the centre to ``size``; the corners keep their distance.
+    """Resample a map ``(*old)`` of distances from the center to ``size``; the corners keep their distance.
 
     The square of a Euclidean distance is a polynomial of degree two, hence resampled exactly; the distance itself has
-    a kink in the centre that no interpolation follows.
+    a kink in the center that no interpolation follows.
     """
     if tuple(size) == tuple(distance.shape):
         return distance
     squares = resample(distance.double().square()[None], size)[0]
     return squares.clamp_(min=0).sqrt_().to(distance.dtype)
+
+
+def axis_spacings(old: Sequence[int], new: Sequence[int]) -> list[float]:
+    """Return the distance of neighboring taps after resampling ``old`` to ``new`` taps, in old distances, per axis.
+
+    The ends of an axis stay in place, so n taps have n - 1 distances; a single tap counts as one.
+    """
+    return [max(o - 1, 1) / max(n - 1, 1) for o, n in zip(old, new)]
+
+
+def tap_spacing(old: Sequence[int], new: Sequence[int]) -> float:
+    """Return the factor of a resampled kernel's values that keeps the sum over its taps: the area of a new tap."""
+    return prod(axis_spacings(old, new))
 
 
 def _resample_axis(table: Tensor, axis: int, new: int) -> Tensor:
