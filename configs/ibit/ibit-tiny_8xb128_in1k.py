@@ -17,7 +17,7 @@ model = dict(
     backbone=dict(
         type='mmhyena.HyenaViT',
         arch='ibit_tiny',
-        attention=dict(type='LearnedMaskAttention', rank=9, roll='aligned', normalisation='frobenius'),
+        attention=dict(type='LearnedMaskAttention', rank=9, roll='aligned', normalization='frobenius'),
     ),
     head=dict(
         type='LinearClsHead',

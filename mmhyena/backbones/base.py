@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmhyena.backbones.norms import build_norm
 from mmhyena.checkpoints import ReportedInit, adapt_state_dict, find_family, resize_filters
-from mmhyena.checks import check_int, check_rate, resolve_indices
+from mmhyena.checks import check_choice, check_int, check_rate, resolve_indices
 from mmhyena.layers.token_mixer import TokenMixer
 
 __all__ = ['BaseBackbone', 'PlainBackbone', 'drop_path_rates']
@@ -175,11 +175,18 @@ class _PartsInit(BaseInit):
         update_init_info(module, init_info=f'Initialized by {type(module).__name__} and its token mixers')
 
 
-def drop_path_rates(drop_path_rate: float, num_blocks: int) -> list[float]:
-    """Return the rate of stochastic depth of each block, from 0 at the first to ``drop_path_rate`` at the last.
+def drop_path_rates(drop_path_rate: float, num_blocks: int, schedule: str = 'linear') -> list[float]:
+    """Return the rate of stochastic depth of each block.
+
+    Args:
+        drop_path_rate: Rate of the last block.
+        num_blocks: Number of blocks.
+        schedule: ``'linear'``, rising from 0 at the first block, or ``'constant'``.
 
     Raises:
-        ValueError: If ``drop_path_rate`` is not from 0 to below 1.
+        ValueError: If ``drop_path_rate`` is not from 0 to below 1, or the schedule is unknown.
     """
     rate = check_rate('drop_path_rate', drop_path_rate)
+    if check_choice('drop_path_schedule', schedule, ('linear', 'constant')) == 'constant':
+        return [rate] * num_blocks
     return [rate * i / max(num_blocks - 1, 1) for i in range(num_blocks)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from mmhyena.backbones.base import InitConfig, PlainBackbone, drop_path_rates
 from mmhyena.backbones.norms import build_norm, normalize
 from mmhyena.checks import check_choice, check_int, check_keys, check_rate, int_tuple
 from mmhyena.layers.build import complete, takes
-from mmhyena.layers.vit import PatchEmbed, ViTBlock, resample_grid, sincos_grid
+from mmhyena.layers.vit import PatchEmbed, ViTBlock, resample_grid, sincos_grid, sincos_sequence
 from mmhyena.registry import MODELS
 
 __all__ = ['HyenaViT', 'mixer_schedule']
@@ -25,13 +26,14 @@ _IBIT = dict(
     token_mixers='attention',
     attention=dict(type='LearnedMaskAttention', rank=9),
     with_cls_token=True,
-    position='sincos',
+    position='sincos_1d',
     residual_from_norm=True,
     final_norm=False,
+    norm_eps=1e-5,
 )
 _SIZES = ('embed_dims', 'num_layers', 'num_heads')
-_OUT_TYPES = ('cls_token', 'avg_featmap', 'featmap', 'raw')
-_POSITIONS = ('learned', 'sincos', 'none')
+_OUT_TYPES = ('cls_token', 'first_token', 'avg_featmap', 'featmap', 'raw')
+_POSITIONS = ('learned', 'sincos', 'sincos_1d', 'none')
 
 
 def mixer_schedule(schedule: str | Sequence[str | Mapping[str, Any]], num_layers: int) -> list[str | dict]:
@@ -72,8 +74,8 @@ class HyenaViT(PlainBackbone):
     """Plain vision transformer whose blocks mix by Hyena N-D, attention or any mixer, on images of any size.
 
     Hyena N-D in ViT and DeiT (arXiv 2309.13600, section 4.1): patches, learned positions and the shell of DeiT, no
-    class token, mean over the patches for classification. IBiT (arXiv 2509.22719) is the same with learned masks, a
-    class token and fixed positions; its positional encoding is 2-D here so that it serves any grid.
+    class token, mean over the patches for classification. IBiT (arXiv 2509.22719) has learned masks, a class token,
+    a fixed positional encoding and residuals from the normalized input.
 
     Args:
         arch: ``'deit_tiny'``, ``'deit_small'``, ``'deit_base'`` (``'vit_tiny'`` and so on are the same),
@@ -86,21 +88,30 @@ class HyenaViT(PlainBackbone):
         out_indices: Blocks whose features are returned, an integer or a sequence; negative ones count from the end.
         out_type: ``'cls_token'`` or ``'avg_featmap'`` give ``(B, C)`` for classifiers, ``'featmap'`` feature maps
             ``(B, C, H, W)``, ``'raw'`` the tokens ``(B, L, C)``. None is ``'cls_token'`` with a class token and
-            ``'avg_featmap'`` without.
+            ``'avg_featmap'`` without. ``'first_token'`` is the first token of either kind: without a class token the
+            top-left patch, which is what the official Hyena N-D classifier reads.
         token_mixers: The mixer of each block, see :func:`mixer_schedule`; ``'hyena'`` by default.
         hyena: Config of the Hyena mixer, :class:`~mmhyena.layers.HyenaND` by default. Blocks with
             ``direction='alternating'`` are numbered among themselves, so neighbors look in opposite directions in
             hybrids as well.
         attention: Config of the attention mixer; DeiT's by default.
         with_cls_token: Whether a class token precedes the patches; False by default. All mixers must take one.
-        position: ``'learned'`` (default), ``'sincos'`` or ``'none'``.
+        position: ``'learned'`` (default), ``'sincos'``, ``'sincos_1d'`` or ``'none'``. ``'sincos_1d'`` is IBiT's
+            published encoding of the tokens in row-major order, class token first, and the default of
+            ``'ibit_tiny'``, since published weights work with no other; it is made for ``img_size`` and resampled to
+            other grids. ``'sincos'`` encodes rows and columns separately, so a position keeps its encoding on every
+            grid: better for training from scratch on images of many sizes.
         residual_from_norm: Whether residuals carry the normalized input, see :class:`~mmhyena.layers.ViTBlock`.
         final_norm: Whether the last block's output is normalized; True by default.
-        norm_cfg: Config of that norm, see :func:`~mmhyena.backbones.norms.build_norm`; layer norm with an epsilon of
-            1e-6 if None.
+        norm_eps: Epsilon of the norms of the blocks and, without ``norm_cfg``, of the final one; 1e-6 by default, 1e-5
+            in ``'ibit_tiny'``.
+        norm_cfg: Config of the final norm, see :func:`~mmhyena.backbones.norms.build_norm`; layer norm if
+            None.
         mlp_ratio: Width of the channel MLPs in multiples of C.
         drop_rate: Rate of dropout after positions, mixers and MLPs.
-        drop_path_rate: Rate of stochastic depth of the last block; it rises linearly from 0 at the first.
+        drop_path_rate: Rate of stochastic depth of the last block.
+        drop_path_schedule: ``'linear'``, rising from 0 at the first block, or ``'constant'``, as in IBiT.
+        drop_path_mlp: Whether stochastic depth applies to the MLPs as well as to the token mixers; IBiT's does not.
         frozen_stages: -1 freezes nothing, 0 patches and positions, ``n`` also the first ``n`` blocks.
         norm_eval: Whether batch norms, of the output or in a token mixer, keep their running statistics fixed.
         with_cp: Whether blocks recompute their activations in the backward pass to save memory.
@@ -136,10 +147,13 @@ class HyenaViT(PlainBackbone):
         position: str | None = None,
         residual_from_norm: bool | None = None,
         final_norm: bool | None = None,
+        norm_eps: float | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
         mlp_ratio: float = 4.0,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        drop_path_schedule: str = 'linear',
+        drop_path_mlp: bool = True,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -147,6 +161,7 @@ class HyenaViT(PlainBackbone):
     ) -> None:
         given = dict(token_mixers=token_mixers, hyena=hyena, attention=attention, with_cls_token=with_cls_token)
         given |= dict(position=position, residual_from_norm=residual_from_norm, final_norm=final_norm)
+        given |= dict(norm_eps=norm_eps)
         settings = self._resolve_settings(arch, given)
         self.embed_dims, self.num_layers, self.num_heads = (settings[key] for key in _SIZES)
         super().__init__(self.num_layers, 'blocks', out_indices, frozen_stages, norm_eval, init_cfg)
@@ -163,14 +178,19 @@ class HyenaViT(PlainBackbone):
         table = torch.zeros(1, *self.patch_resolution, self.embed_dims) if self.position == 'learned' else None
         self.pos_embed = None if table is None else nn.Parameter(table)
         self.drop_after_pos = nn.Dropout(drop_rate)
-        rates = drop_path_rates(drop_path_rate, self.num_layers)
+        if self.position == 'sincos_1d':
+            encoding = sincos_sequence(self.with_cls_token + prod(self.patch_resolution), self.embed_dims)
+            self.register_buffer('position_encoding', encoding, persistent=False)  # (N, C), class token first
+        rates = drop_path_rates(drop_path_rate, self.num_layers, drop_path_schedule)
+        shell = dict(residual_from_norm=settings['residual_from_norm'], with_cp=with_cp)
+        shell |= dict(norm_eps=settings['norm_eps'], drop_path_mlp=drop_path_mlp)
         self.layers = nn.ModuleList(
-            ViTBlock(self.embed_dims, mixer, mlp_ratio, drop_rate, rate, settings['residual_from_norm'], with_cp)
+            ViTBlock(self.embed_dims, mixer, mlp_ratio, drop_rate, rate, **shell)
             for mixer, rate in zip(self._mixers(settings), rates)
         )
         self.norm = nn.Identity()
         if settings['final_norm']:
-            self.norm = build_norm(norm_cfg or dict(type='LN', eps=1e-6), self.embed_dims, ndim=2)
+            self.norm = build_norm(norm_cfg or dict(type='LN', eps=settings['norm_eps']), self.embed_dims, ndim=2)
         self._check_class_token()
         self._finish()
 
@@ -195,6 +215,7 @@ class HyenaViT(PlainBackbone):
             position='learned',
             residual_from_norm=False,
             final_norm=True,
+            norm_eps=1e-6,
         )
         return defaults | dict(arch) | sizes | {name: value for name, value in given.items() if value is not None}
 
@@ -249,7 +270,16 @@ class HyenaViT(PlainBackbone):
             return x + resample_grid(self.pos_embed, x.shape[1:3])
         if self.position == 'sincos':
             return x + sincos_grid(x.shape[1:3], self.embed_dims, x.device).to(x.dtype)
+        if self.position == 'sincos_1d':
+            grid = self.position_encoding[int(self.with_cls_token) :].unflatten(0, self.patch_resolution)
+            return x + resample_grid(grid[None], x.shape[1:3]).to(x.dtype)
         return x
+
+    def _class_token(self) -> Tensor:
+        """Return the class token ``(1, 1, C)`` with its positional encoding."""
+        if self.position == 'sincos_1d':
+            return self.cls_token + self.position_encoding[:1].to(self.cls_token)
+        return self.cls_token
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``x`` ``(B, in_channels, H, W)``, as ``out_type`` says, for each of ``out_indices``.
@@ -260,7 +290,7 @@ class HyenaViT(PlainBackbone):
         spatial = tuple(x.shape[1:3])
         x = self.drop_after_pos(self._add_positions(x))
         if self.cls_token is not None:
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)  # (B, 1 + h * w, C)
+            x = torch.cat([self._class_token().expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)  # (B, 1 + h * w, C)
         outs = []
         for i, layer in enumerate(self.layers):
             x = layer(x, spatial)
@@ -276,7 +306,7 @@ class HyenaViT(PlainBackbone):
         tokens = x.flatten(1, -2)  # (B, L, C)
         if self.out_type == 'raw':
             return tokens
-        if self.out_type == 'cls_token':
+        if self.out_type in ('cls_token', 'first_token'):
             return tokens[:, 0]
         patches = tokens[:, int(self.with_cls_token) :]
         if self.out_type == 'avg_featmap':

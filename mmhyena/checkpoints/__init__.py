@@ -14,7 +14,10 @@ from mmhyena.checkpoints.loading import (
 )
 from mmhyena.checkpoints.mmengine_loaders import use_our_reader
 from mmhyena.checkpoints.official import convert_official, is_official, revert_official
+from mmhyena.checkpoints.official_classifier import official_classifier
+from mmhyena.checkpoints.official_ibit import convert_official_ibit, official_ibit_config
 from mmhyena.checkpoints.official_nd import convert_official_nd, official_nd_config
+from mmhyena.checkpoints.official_nd_model import convert_official_nd_model, official_nd_model_config
 from mmhyena.checkpoints.reading import read_checkpoint
 from mmhyena.checkpoints.report import MatchReport, compare, render
 from mmhyena.checkpoints.resizing import resize_filters
@@ -22,6 +25,11 @@ from mmhyena.checkpoints.unwrapping import strip_prefixes, unwrap
 from mmhyena.errors import CheckpointError
 
 __all__ = [
+    'official_nd_model_config',
+    'convert_official_nd_model',
+    'official_ibit_config',
+    'convert_official_ibit',
+    'official_classifier',
     'OFFICIAL_FAMILIES',
     'CheckpointError',
     'LoadableBackbone',

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-__all__ = ['convert_official', 'is_official', 'revert_official']
+from mmhyena.registry import MODELS
+
+__all__ = ['convert_official', 'is_official', 'official_config', 'revert_official']
 
 
 def _same(value: Tensor) -> Tensor:
@@ -214,3 +216,47 @@ def revert_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for prefix, names in groups.items()
     }
     return _translate(state_dict, ('backbone.', ''), tables, lambda name: _revert_shell_name(name, classifier))
+
+
+def official_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the config of our backbone for an official classifier: a named architecture, or the sizes of another.
+
+    Args:
+        state_dict: Official names and tensors of a classifier.
+
+    Raises:
+        KeyError: If a tensor that tells a size is missing.
+        ValueError: If a stage has no block, or one of a mixer that is not known.
+    """
+    groups = _group_mixers(list(state_dict))
+    depths, dims, mixers = [], [], []
+    for stage in range(4):
+        prefix = f'stages.{stage}.0.token_mixer.'
+        if prefix not in groups:
+            raise ValueError(f'the official state dict has no block in stage {stage}')
+        depths.append(sum(group.startswith(f'stages.{stage}.') for group in groups))
+        dims.append(len(state_dict[f'downsample_layers.{stage}.conv.weight']))
+        mixers.append(_mixer_config({name: state_dict[prefix + name] for name in groups[prefix]}))
+    arch = dict(depths=tuple(depths), dims=tuple(dims), token_mixers=mixers)
+    named = MODELS.get('HyenaFormer').arch_settings
+    config = dict(type='mmhyena.HyenaFormer', arch=next((name for name, known in named.items() if known == arch), arch))
+    return config | dict(out_indices=(3,), gap_before_final_norm=True)
+
+
+def _mixer_config(mixer: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the config of a mixer with these official tensors."""
+    rules = _mixer_rules(set(mixer))
+    if rules is _ATTENTION:
+        return dict(type='Attention')
+    if rules is _SEP_CONV:
+        return dict(type='SepConv')
+    norm = 'out_norm.weight' in mixer
+    if rules is _BIDIRECTIONAL:
+        _, taps, position_dim = mixer['filter_fn.pos_emb.z'].shape
+        width = len(mixer['filter_fn.implicit_filter.0.weight'])
+        return dict(type='BidirectionalHyena', l_max=(taps + 1) // 2, position_dim=position_dim, width=width, norm=norm)
+    if rules is None:
+        raise ValueError(f'no official token mixer has {", ".join(sorted(mixer)[:3])}, ...')
+    _, position_dim, *kernel = mixer['long_conv.z'].shape
+    kernel_size = kernel[0] if kernel[0] == kernel[1] else tuple(kernel)
+    return dict(type='HyenaPixel', kernel_size=kernel_size, position_dim=position_dim, norm=norm)

@@ -1,7 +1,7 @@
 """Weights and arguments of the official Hyena N-D operator, translated to :class:`mmhyena.layers.HyenaND`.
 
 The official convolution is ``1 / (2 * l_max)`` times the plain one, its skip is not scaled, and one frequency vector
-is stored under the name of every sine.
+is stored under the name of every sine. Whole models: :mod:`mmhyena.checkpoints.official_nd_model`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmhyena.errors import CheckpointError
 from mmhyena.layers.nd_directions import all_flips
 
 __all__ = ['convert_official_nd', 'official_nd_config']
@@ -36,12 +37,12 @@ def _window_config(args: dict[str, Any], joint: bool) -> dict | str:
     mode, sqrt = args.pop('window_mode', 'standard'), args.pop('sqrt_decay', False) and joint
     shift = args.pop('shift', 0.0)
     if mode not in _WINDOWS:
-        raise ValueError(f'window_mode {mode!r} is unknown; choose one of {", ".join(_WINDOWS)}')
+        raise CheckpointError(f'window_mode {mode!r} is unknown; choose one of {", ".join(_WINDOWS)}')
     if mode == 'no':
         return 'none'
     if mode == 'symettric':
         if not joint:
-            raise ValueError("the official product filter has no window_mode 'symettric'")
+            raise CheckpointError("the official product filter has no window_mode 'symettric'")
         return dict(type='SymmetricWindow', sqrt=sqrt)
     return dict(type='ExponentialWindow', learnable=mode == 'learn', shift=shift, sqrt=sqrt)
 
@@ -50,17 +51,17 @@ def official_nd_config(**kwargs: Any) -> dict:
     """Return the config of our mixer for the arguments of the official ``HyenaOperator2d``.
 
     The weights that :func:`convert_official_nd` translates fit the mixer built from it. What matters in training
-    alone, such as rates of learning, is dropped.
+    alone, such as learning rates, is dropped.
 
     Raises:
-        ValueError: If an argument is not known.
+        CheckpointError: If an argument is not known.
     """
     args = {name: value for name, value in kwargs.items() if name not in _TRAINING_ONLY}
     channels, map_size = args.pop('d_model'), args.pop('l_max')
     direct, joint = args.pop('direct_paramtrization', False), args.pop('hyena2d_filter', False)
     direction = args.pop('directional_mode', 'standard')
     if direction not in _DIRECTIONS:
-        raise ValueError(f'directional_mode {direction!r} is unknown; choose one of {", ".join(_DIRECTIONS)}')
+        raise CheckpointError(f'directional_mode {direction!r} is unknown; choose one of {", ".join(_DIRECTIONS)}')
     window = _window_config(args, joint)
     position = dict(type='AxialPosition', dim=args.pop('emb_dim', 3))
     filter = dict(
@@ -80,7 +81,7 @@ def official_nd_config(**kwargs: Any) -> dict:
         dropout=args.pop('dropout', 0.0),
     )
     if args:
-        raise ValueError(f'official arguments without a counterpart: {", ".join(sorted(args))}')
+        raise CheckpointError(f'official arguments without a counterpart: {", ".join(sorted(args))}')
     return config
 
 
@@ -89,7 +90,7 @@ def _convert_filter(state: dict[str, Tensor]) -> dict[str, Tensor]:
     table = state.pop('filter_fn.pos_emb.z')[0]  # (l_max, emb_dim)
     t, l_max = state.pop('filter_fn.pos_emb.t').flatten(), len(table)
     if not torch.allclose(t, torch.linspace(0, 1, l_max, dtype=t.dtype, device=t.device), atol=1e-6):
-        raise ValueError('filter_fn.pos_emb.t is not the normalised position 0 to 1 that windows are made of')
+        raise CheckpointError('filter_fn.pos_emb.t is not the normalized position 0 to 1 that windows are made of')
     ours = {'long_conv.skip': state.pop('filter_fn.bias'), 'long_conv.filter.position.table': table}
     joint = 'filter_fn.implicit_filter.0.weight' in state
     networks = {'': 'mlp'} if joint else {'X': 'mlps.0', 'Y': 'mlps.1'}
@@ -151,7 +152,7 @@ def convert_official_nd(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         state_dict: Official names and tensors of one operator.
 
     Raises:
-        ValueError: If names are missing or not known, with the list of them.
+        CheckpointError: If names are missing or not known, with the list of them.
     """
     state = dict(state_dict)
     ours = {}
@@ -163,7 +164,7 @@ def convert_official_nd(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if 'linear_mix.weight' in state:
             ours |= _convert_mix(state)
     except KeyError as error:
-        raise ValueError(f'official Hyena N-D weights lack {error.args[0]}') from None
+        raise CheckpointError(f'official Hyena N-D weights lack {error.args[0]}') from None
     if state:
-        raise ValueError(f'{len(state)} keys of the operator have no counterpart: {", ".join(sorted(state))}')
+        raise CheckpointError(f'{len(state)} keys of the operator have no counterpart: {", ".join(sorted(state))}')
     return ours

@@ -16,7 +16,7 @@ from mmhyena.registry import MODELS
 __all__ = ['LearnedMaskAttention', 'mask_target', 'roll_index']
 
 
-def roll_index(patches: int, class_token: bool = True, roll: str = 'aligned') -> Tensor:
+def roll_index(map_size: int | Sequence[int], class_token: bool = True, roll: str = 'aligned') -> Tensor:
     """Return which column of the stored matrix holds each entry of the mask, ``(N, N)``.
 
     Row ``i`` is stored relative to its own patch: the column of patch ``j`` is ``(j - i) mod patches``, behind the
@@ -24,16 +24,37 @@ def roll_index(patches: int, class_token: bool = True, roll: str = 'aligned') ->
     rolls back, and so did the published runs; ``roll='official'`` does the same.
 
     Args:
-        patches: Number of patches.
+        map_size: Number of patches, or patches on each axis.
         class_token: Whether a class token stands before the patches; its row and column are stored as they are.
         roll: ``'aligned'`` or ``'official'``.
+
+    Raises:
+        ValueError: If the official code has no roll for such a map: it fails on maps higher than wide.
     """
+    patches = map_size if isinstance(map_size, int) else prod(map_size)
     place = torch.arange(patches, device='cpu')
-    index = (place - place[:, None]) % patches  # (patches, patches)
+    shift = place
+    if roll == 'official' and not isinstance(map_size, int):
+        shift = _official_shift(map_size)
+    index = (place - shift[:, None]) % patches  # (patches, patches)
     if not class_token:
         return index
     index = torch.nn.functional.pad(index if roll == 'official' else index + 1, (1, 0))  # (patches, N)
     return torch.cat([torch.arange(patches + 1, device='cpu')[None], index])
+
+
+def _official_shift(map_size: Sequence[int]) -> Tensor:
+    """Return by how many places the published code rolls each row, ``(patches,)``.
+
+    On an ``(H, W)`` map it looks up row ``i * H + j`` for the patch at ``(i, j)``, which is the patch's own row on
+    square maps alone: on wider ones some rows are rolled several times and others never.
+    """
+    if len(map_size) != 2 or map_size[0] > map_size[1]:
+        raise ValueError(f"roll='official' needs a map of two axes that is not higher than wide, got {tuple(map_size)}")
+    height, width = map_size
+    shift = torch.zeros(height * width, dtype=torch.long, device='cpu')
+    row, column = torch.cartesian_prod(*(torch.arange(size, device='cpu') for size in map_size)).T
+    return shift.index_add_(0, row * height + column, row * width + column)
 
 
 def mask_target(map_size: Sequence[int], class_token: bool = True) -> Tensor:
@@ -81,9 +102,9 @@ class LearnedMaskAttention(TokenMixer):
     Each head has a mask ``M`` over all pairs of tokens, stored as two factors ``(rank, N)`` in a layout relative to
     each query, in which a local mask has a low rank. With ``S = q k^T / sqrt(head_dim)``:
 
-    - ``normalisation='frobenius'``, as published: ``P = S * M / (|S * M|_F + 1e-8)``, without a softmax. The norm is
+    - ``normalization='frobenius'``, as published: ``P = S * M / (|S * M|_F + 1e-8)``, without a softmax. The norm is
       taken over all pairs of a head, so outputs shrink as the map grows.
-    - ``normalisation='softmax'``, ours: ``P = softmax(S) * M``, each row divided by the sum of its magnitudes. For a
+    - ``normalization='softmax'``, ours: ``P = softmax(S) * M``, each row divided by the sum of its magnitudes. For a
       positive mask that is ``softmax(S + log M)``; negative entries keep their sign. Rows do not depend on the number
       of other queries.
 
@@ -97,7 +118,7 @@ class LearnedMaskAttention(TokenMixer):
         num_heads: Number of heads.
         rank: Rank of the stored matrix.
         roll: ``'aligned'``, or ``'official'`` for published weights, see :func:`roll_index`.
-        normalisation: ``'frobenius'`` or ``'softmax'``.
+        normalization: ``'frobenius'`` or ``'softmax'``.
         class_token: Whether the first token is a class token; inputs are then ``(B, 1 + H * W, C)``.
         qkv_bias: Whether queries, keys and values have a bias.
 
@@ -112,7 +133,7 @@ class LearnedMaskAttention(TokenMixer):
         num_heads: int = 3,
         rank: int = 9,
         roll: str = 'aligned',
-        normalisation: str = 'frobenius',
+        normalization: str = 'frobenius',
         class_token: bool = False,
         qkv_bias: bool = True,
     ) -> None:
@@ -125,11 +146,12 @@ class LearnedMaskAttention(TokenMixer):
             )
         if roll not in ('aligned', 'official'):
             raise ValueError(f"roll must be 'aligned' or 'official', got {roll!r}")
-        if normalisation not in ('frobenius', 'softmax'):
-            raise ValueError(f"normalisation must be 'frobenius' or 'softmax', got {normalisation!r}")
+        if normalization not in ('frobenius', 'softmax'):
+            raise ValueError(f"normalization must be 'frobenius' or 'softmax', got {normalization!r}")
         if not 1 <= rank <= tokens:
             raise ValueError(f'rank must be 1 to {tokens}, the number of tokens, got {rank}')
-        self.num_heads, self.roll, self.normalisation, self.class_token = num_heads, roll, normalisation, class_token
+        roll_index(self.map_size, class_token, roll)  # raises where the official roll does not exist
+        self.num_heads, self.roll, self.normalization, self.class_token = num_heads, roll, normalization, class_token
         self.accepts_class_token = class_token
         rows, columns = _mask_factors(self.map_size, rank, class_token)
         self.mask_rows = nn.Parameter(rows.repeat(num_heads, 1, 1))  # (heads, rank, N)
@@ -140,7 +162,7 @@ class LearnedMaskAttention(TokenMixer):
     def prepare(self, spatial: Sequence[int]) -> Tensor:
         """Return the mask ``(heads, N, N)`` for maps of ``spatial`` patches, differentiable."""
         stored = self.mask_rows.transpose(1, 2) @ self.mask_columns  # (heads, N, N)
-        index = roll_index(prod(self.map_size), self.class_token, self.roll).to(stored.device)
+        index = roll_index(self.map_size, self.class_token, self.roll).to(stored.device)
         mask = stored.gather(2, index.expand_as(stored))
         return mask if tuple(spatial) == self.map_size else self._rebuild(mask, tuple(spatial))
 
@@ -187,7 +209,7 @@ class LearnedMaskAttention(TokenMixer):
         qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, N, head_dim)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, heads, N, N)
-        if self.normalisation == 'frobenius':
+        if self.normalization == 'frobenius':
             weights = scores * mask
             # In float32: the squares of half-precision scores overflow.
             norm = torch.linalg.matrix_norm(weights.float(), keepdim=True) + 1e-8

@@ -14,7 +14,7 @@ from torchvision.ops import StochasticDepth
 
 from mmhyena.registry import MODELS
 
-__all__ = ['PatchEmbed', 'ViTBlock', 'resample_grid', 'sincos_grid']
+__all__ = ['PatchEmbed', 'ViTBlock', 'resample_grid', 'sincos_grid', 'sincos_sequence']
 
 
 class PatchEmbed(nn.Module):
@@ -70,6 +70,22 @@ def sincos_grid(size: Sequence[int], dim: int, device: torch.device | str | None
     return torch.cat([rows, columns], dim=-1)[None]  # (1, h, w, dim)
 
 
+def sincos_sequence(length: int, dim: int) -> Tensor:
+    """Return the fixed positional encoding ``(length, dim)`` of a sequence, ``[sin(p f), cos(p f)]`` for token ``p``.
+
+    The ``dim / 2`` frequencies fall from 1 to ``exp(-ceil(ln length))``, as in the IBiT code (arXiv 2509.22719), so
+    every encoding depends on the length of the sequence.
+
+    Raises:
+        ValueError: If ``dim`` is odd.
+    """
+    if dim % 2:
+        raise ValueError(f'the 1-D sine-cosine positional encoding needs an even embed_dims, got {dim}')
+    frequency = torch.exp(-torch.linspace(0, math.ceil(math.log(length)), dim // 2))
+    angle = torch.arange(float(length))[:, None] * frequency  # (length, dim / 2)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
 class ViTBlock(nn.Module):
     """Token mixer and channel MLP with GELU, each behind a norm and beside a residual (ViT, arXiv 2010.11929).
 
@@ -79,9 +95,11 @@ class ViTBlock(nn.Module):
         mlp_ratio: Width of the hidden layer in multiples of C.
         drop_rate: Dropout behind the mixer and the MLP.
         drop_path_rate: Probability with which a sample skips a branch in training.
-        residual_from_norm: Whether the residual is the normalised input, ``mixer(LN x) + LN x``, as in IBiT
+        residual_from_norm: Whether the residual is the normalized input, ``mixer(LN x) + LN x``, as in IBiT
             (arXiv 2509.22719), instead of the input.
         with_cp: Whether activations are computed again in the backward instead of kept; the mixer's kernel is not.
+        norm_eps: Epsilon of both norms.
+        drop_path_mlp: Whether stochastic depth applies to the MLP as well as to the token mixer.
     """
 
     def __init__(
@@ -93,6 +111,8 @@ class ViTBlock(nn.Module):
         drop_path_rate: float = 0.0,
         residual_from_norm: bool = False,
         with_cp: bool = False,
+        norm_eps: float = 1e-6,
+        drop_path_mlp: bool = True,
     ) -> None:
         super().__init__()
         self.residual_from_norm = residual_from_norm
@@ -100,12 +120,13 @@ class ViTBlock(nn.Module):
         hidden = int(mlp_ratio * channels)
         if hidden < 1:
             raise ValueError(f'mlp_ratio must leave at least one of {channels} channels, got {mlp_ratio}')
-        self.norm1 = nn.LayerNorm(channels, eps=1e-6)
+        self.norm1 = nn.LayerNorm(channels, eps=norm_eps)
         self.token_mixer = MODELS.build(dict(token_mixer, channels=channels))
-        self.norm2 = nn.LayerNorm(channels, eps=1e-6)
+        self.norm2 = nn.LayerNorm(channels, eps=norm_eps)
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
         self.drop = nn.Dropout(drop_rate)
         self.drop_path = StochasticDepth(drop_path_rate, 'row') if drop_path_rate else nn.Identity()
+        self.drop_path_mlp = drop_path_mlp
 
     def forward(self, x: Tensor, spatial: Sequence[int] | None = None) -> Tensor:
         """Map ``x`` ``(B, H, W, C)``, or ``(B, 1 + H * W, C)`` with a class token, to the same shape.
@@ -128,4 +149,7 @@ class ViTBlock(nn.Module):
         mixed = self.token_mixer(normed, prepared)
         x = (normed if self.residual_from_norm else x) + self.drop_path(self.drop(mixed))
         normed = self.norm2(x)
-        return (normed if self.residual_from_norm else x) + self.drop_path(self.drop(self.mlp(normed)))
+        hidden = self.drop(self.mlp(normed))
+        if self.drop_path_mlp:
+            hidden = self.drop_path(hidden)
+        return (normed if self.residual_from_norm else x) + hidden

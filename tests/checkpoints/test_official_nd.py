@@ -217,7 +217,7 @@ def test_constant_shift_and_arguments_of_training():
     [
         (lambda w: w.pop('in_proj.bias'), 'lack in_proj.bias'),
         (lambda w: w.update(extra=torch.zeros(1)), '1 keys of the operator have no counterpart: extra'),
-        (lambda w: w['filter_fn.pos_emb.t'].mul_(2), 'not the normalised position'),
+        (lambda w: w['filter_fn.pos_emb.t'].mul_(2), 'not the normalized position'),
     ],
 )
 def test_misfits_are_named(change, error):

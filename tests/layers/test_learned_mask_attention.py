@@ -126,7 +126,7 @@ def test_class_row_and_column_are_resampled():
 
 def test_softmax_of_a_positive_mask_is_a_bias_on_the_scores():
     torch.manual_seed(0)
-    layer = LearnedMaskAttention(8, (3, 3), num_heads=2, rank=9, normalisation='softmax')
+    layer = LearnedMaskAttention(8, (3, 3), num_heads=2, rank=9, normalization='softmax')
     x = torch.randn(2, 3, 3, 8)
     q, k, v = layer.qkv(x.flatten(1, 2)).view(2, 9, 3, 2, 4).permute(2, 0, 3, 1, 4)
     mask = layer.prepare((3, 3))
@@ -136,9 +136,9 @@ def test_softmax_of_a_positive_mask_is_a_bias_on_the_scores():
     torch.testing.assert_close(layer(x), want, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('normalisation', ['frobenius', 'softmax'])
-def test_gradients_reach_every_parameter_on_another_grid(normalisation):
-    layer = LearnedMaskAttention(8, (4, 4), num_heads=2, rank=3, normalisation=normalisation, class_token=True)
+@pytest.mark.parametrize('normalization', ['frobenius', 'softmax'])
+def test_gradients_reach_every_parameter_on_another_grid(normalization):
+    layer = LearnedMaskAttention(8, (4, 4), num_heads=2, rank=3, normalization=normalization, class_token=True)
     x = torch.randn(2, 1 + 3 * 7, 8)
     layer(x, layer.prepare((3, 7))).square().sum().backward()
     for name, parameter in layer.named_parameters():
@@ -156,7 +156,7 @@ def test_half_precision_scores_do_not_overflow_the_norm():
     [
         (dict(num_heads=5), 'multiple of num_heads'),
         (dict(roll='other'), 'roll must be'),
-        (dict(normalisation='other'), 'normalisation must be'),
+        (dict(normalization='other'), 'normalization must be'),
         (dict(rank=0), 'rank must be 1 to 16'),
     ],
 )
