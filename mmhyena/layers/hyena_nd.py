@@ -1,4 +1,18 @@
-"""Hyena N-D: gated long convolutions over one, two or three axes."""
+"""Hyena N-D: gated long convolutions over one, two or three axes.
+
+With ``order`` gates and ``order - 1`` long convolutions (arXiv 2309.13600, section 3)::
+
+    x_0, x_1, .., x_{order-1}, v = split(short_conv(in_proj(x)))       short_conv: depthwise, 3 taps per axis
+    v <- k_i * (x_i . v)           for i = order - 1, .., 1             k_i: long, all axes at once
+    y  = out_proj(x_0 . v)
+
+A kernel that looks one way sees, in 2-D, only pixels above and to the left. The *direction* decides how a mixer or a
+stack of them sees the rest: turned kernels in every other block, all ``2 ** ndim`` flips added up, one branch per flip,
+or one centered kernel. Kernels are turned, not maps: convolving the flipped map and flipping back equals convolving
+with the flipped kernel. Each flip that needs a convolution of its own is a *lane*::
+
+    (B, C, *spatial) --expand--> (B, lanes, C, *spatial) --k--> (B, lanes, C, *spatial) --merge--> (B, *spatial, C')
+"""
 
 from __future__ import annotations
 
@@ -8,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from mmhyena.layers.build import complete
-from mmhyena.layers.long_conv import LongConv
+from mmhyena.layers.long_conv import Kernels, LongConv
 from mmhyena.layers.nd_directions import Direction
 from mmhyena.layers.token_mixer import TokenMixer
-from mmhyena.ops import PreparedKernel, long_conv, prepare_kernel, prepared_long_conv
+from mmhyena.ops import no_autocast
 from mmhyena.registry import MODELS
 
 __all__ = ['DirectionalLongConv', 'HyenaND']
@@ -36,8 +50,6 @@ _DIRECTIONS = {
     'centered': dict(type='CenteredDirection'),
 }
 _CONVS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-
-Kernels = list[tuple[Tensor, Tensor]]
 
 
 def _part(kind: str, part: str | dict | None, short: dict[str, dict | None], **args: object) -> dict | None:
@@ -81,9 +93,10 @@ class DirectionalLongConv(LongConv):
             kernel_size,
             filter,
             window,
-            causal=not direction.centered,
+            causal=direction.causal,
             filter_resize=filter_resize,
         )
+        self.is_one_sided = not direction.centered
         self.steps = order - 1
         self.direction = direction
         if hasattr(self.filter, 'scale_') and not self.skip.is_meta:
@@ -93,34 +106,34 @@ class DirectionalLongConv(LongConv):
     def kernels(self, spatial: Sequence[int]) -> Kernels:
         """Return kernel ``(lanes * C, *kernel)`` and skip ``(lanes * C,)`` of every step for such maps."""
         kernel = self.kernel(spatial)
-        with torch.autocast(device_type=kernel.device.type, enabled=False):
+        with no_autocast(kernel.device):
             steps = zip(kernel.chunk(self.steps), self.skip.chunk(self.steps))
             return [self.direction.kernel(*tensors, step) for step, tensors in enumerate(steps)]
 
-    def _prepared_steps(self, spatial: tuple[int, ...], dtype: torch.dtype) -> list[PreparedKernel]:
-        causal = self.direction.causal
-        return self._cache.get(
-            (spatial, dtype),
-            [*self.parameters(), *self.buffers()],
-            lambda: [prepare_kernel(*step, spatial, causal=causal, dtype=dtype) for step in self.kernels(spatial)],
-        )
+    def _taps(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        taps = super()._taps(spatial)  # a direction pads the kernels of a filter that looks one way
+        return taps if self.causal or not self.is_one_sided else tuple(2 * n - 1 for n in taps)
 
-    def prepare(self, u: Tensor) -> Kernels | list[PreparedKernel]:
-        """Return what :meth:`forward` needs in every step for maps like ``u`` ``(B, ..., *spatial)``."""
-        spatial = tuple(u.shape[-self.direction.ndim :])
-        if self._is_constant():
-            return self._prepared_steps(spatial, torch.float64 if u.dtype == torch.float64 else torch.float32)
-        return self.kernels(spatial)
+    def forward(
+        self,
+        u: Tensor,
+        step: int = 0,
+        kernels: Kernels | None = None,
+        *,
+        pre: Tensor | None = None,
+        post: Tensor | None = None,
+    ) -> Tensor:
+        """Return ``post * (K * (pre * u))`` by the convolution of a step.
 
-    def forward(self, u: Tensor, kernel: tuple[Tensor, Tensor] | PreparedKernel) -> Tensor:
-        """Convolve ``u`` ``(B, lanes, C, *spatial)`` with a kernel of :meth:`prepare`; same shape out."""
-        lanes, channels = u.shape[1:3]
-        u = u.flatten(1, 2)  # (B, lanes * C, *spatial)
-        if isinstance(kernel, PreparedKernel):
-            y = prepared_long_conv(u, kernel)
-        else:
-            y = long_conv(u, *kernel, causal=self.direction.causal)
-        return y.unflatten(1, (lanes, channels))
+        Args:
+            u: ``(B, lanes, C, *spatial)``, as are the gates.
+            step: Which of the convolutions.
+            kernels: Result of :meth:`kernels`, if they were made before.
+            pre: Gate before the convolution, or None.
+            post: Gate after it, or None.
+        """
+        flat = [None if x is None else x.flatten(1, 2) for x in (u, pre, post)]  # (B, lanes * C, *spatial)
+        return self.convolve(flat[0], step, kernels, *flat[1:]).unflatten(1, u.shape[1:3])
 
 
 @MODELS.register_module()
@@ -131,8 +144,8 @@ class HyenaND(TokenMixer):
     ``i = order - 1 .. 1``; ``y = out_proj(x_0 * v)``. There is no norm inside. The short convolution looks one pixel
     ahead, as in the official code, so a causal mixer sees one pixel further than its long convolution.
 
-    Maps may have any size: filters and windows are functions of the normalised displacement, and learned tables are
-    resampled. The official code runs square 2-D maps of exactly one size, and scales its convolution by
+    Feature maps may have any size: filters and windows are functions of the normalized displacement, and learned tables
+    are resampled. The official code runs square 2-D maps of exactly one size, and scales its convolution by
     ``1 / (2 * size)``; ours is the plain convolution (:func:`mmhyena.checkpoints.convert_official_nd` takes up the
     factor).
 
@@ -214,9 +227,16 @@ class HyenaND(TokenMixer):
         direction = self.long_conv.direction
         projected = self.short_conv(self.in_proj(x).movedim(-1, 1))  # (B, copies * (order + 1) * C, *spatial)
         first, *gates, v = direction.split(projected)  # each (B, copies, C, *spatial)
-        kernels = self.long_conv.prepare(v) if prepared is None else prepared
-        for gate, kernel in zip(reversed(gates), kernels):
-            v = self.dropout(gate * v)
-            v = self.long_conv(v.expand(-1, direction.lanes, *(-1,) * (v.dim() - 2)), kernel)
-        y = (first * v).permute(0, *range(3, v.dim()), 1, 2)  # (B, *spatial, lanes, C)
-        return self.out_proj(direction.merge(y))
+        if prepared is None and not self.long_conv.is_constant():
+            prepared = self.long_conv.kernels(x.shape[1:-1])  # once for all steps
+        is_split = direction.lanes == direction.copies  # every branch has gates of its own
+        for step, gate in enumerate(reversed(gates)):
+            post = first if is_split and step == len(gates) - 1 else None
+            if is_split and not (self.training and self.dropout.p):
+                v = self.long_conv(v, step, prepared, pre=gate, post=post)
+            else:
+                v = self.dropout(gate * v)
+                v = v.expand(-1, direction.lanes, *(-1,) * (v.dim() - 2))
+                v = self.long_conv(v, step, prepared, post=post)
+        y = v if is_split else first * v
+        return self.out_proj(direction.merge(y.permute(0, *range(3, v.dim()), 1, 2)))  # from (B, *spatial, lanes, C)

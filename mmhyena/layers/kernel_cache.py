@@ -1,37 +1,109 @@
-"""Kernels made once per version of the weights, when no gradient reaches the weights."""
+"""Kernels kept while their weights do not change, bounded in bytes over the whole process."""
 
 from __future__ import annotations
 
-import ctypes
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from threading import Lock
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from itertools import count
+from threading import RLock
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ['TensorCache', 'tensors_of']
+from mmhyena.ops import is_ordinary
+
+__all__ = ['DEFAULT_LIMIT', 'KernelCache', 'kernel_cache_bytes', 'set_kernel_cache_limit', 'tensors_of']
 
 Value = TypeVar('Value')
 
+# One map size of the largest model at the resolution of detection: hpx_former_b36 at 800 x 1344 pixels takes 0.8 GiB.
+DEFAULT_LIMIT = 2**30
 
-class _Snapshot:
-    """Some tensors as they are now: which they are, and on the CPU the bytes in their memory.
 
-    Bytes are compared in a fraction of the time that ``torch.equal`` takes, NaN included. They are read at their
-    address, since a view by ``Tensor.numpy`` would keep the storage from ever being resized.
+class _Entry(NamedTuple):
+    value: Any
+    size: int
+
+
+class _Store:
+    """Least recently used values of all caches, those that are cheap to make again leaving first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self.lock = RLock()  # reentrant: the garbage collector may drop a cache while an entry is added
+        self._cheap: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._costly: OrderedDict[Hashable, _Entry] = OrderedDict()
+
+    def get(self, key: Hashable) -> Any:
+        with self.lock:
+            for entries in (self._cheap, self._costly):
+                if key in entries:
+                    entries.move_to_end(key)
+                    return entries[key].value
+        return None
+
+    def put(self, key: Hashable, value: Any, is_costly: bool) -> None:
+        size = sum(tensor.numel() * tensor.element_size() for tensor in _tensors_in(value))
+        with self.lock:
+            self.drop([key])
+            (self._costly if is_costly else self._cheap)[key] = _Entry(value, size)
+            self.size += size
+            self.shrink()
+
+    def shrink(self) -> None:
+        with self.lock:
+            while self.size > self.limit:
+                _, entry = (self._cheap or self._costly).popitem(last=False)
+                self.size -= entry.size
+
+    def drop(self, keys: Sequence[Hashable]) -> None:
+        with self.lock:
+            for key in keys:
+                for entries in (self._cheap, self._costly):
+                    if key in entries:
+                        self.size -= entries.pop(key).size
+
+
+_store = _Store(DEFAULT_LIMIT)
+_tokens = count()
+
+
+def set_kernel_cache_limit(limit: int) -> None:
+    """Set how many bytes the kernels that are kept for evaluation may take, over all models of the process.
+
+    The default is 1 GiB. Kernels that do not fit are made again when they are needed; 0 keeps none.
+
+    Raises:
+        ValueError: If ``limit`` is negative.
     """
+    if limit < 0:
+        raise ValueError(f'the limit of the kernel cache must not be negative, got {limit}')
+    _store.limit = limit
+    _store.shrink()
+
+
+def kernel_cache_bytes() -> int:
+    """Return how many bytes are kept at the moment, over all models of the process."""
+    return _store.size
+
+
+class _Version:
+    """Some tensors as they are now: which they are, and how often each was written to."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._identity = self._identify(tensors)
         self._owners = [tensor.detach() for tensor in tensors]  # nothing else can come to lie at their addresses
-        memories = [_memory(tensor) for tensor in tensors if tensor.device.type == 'cpu' and tensor.data_ptr()]
-        self._bytes = [(memory, bytearray(memory)) for memory in memories]
 
     def matches(self, tensors: Sequence[Tensor]) -> bool:
         """Whether ``tensors`` are the same ones, unchanged."""
-        return self._identity == self._identify(tensors) and all(copy == memory for memory, copy in self._bytes)
+        return self._identity == self._identify(tensors)
+
+    def is_current(self) -> bool:
+        """Whether the tensors themselves were not written to since."""
+        return self._identity == self._identify(self._owners)
 
     @staticmethod
     def _identify(tensors: Sequence[Tensor]) -> list[tuple]:
@@ -41,60 +113,82 @@ class _Snapshot:
         ]
 
 
-def _memory(tensor: Tensor) -> ctypes.Array:
-    """Return the bytes from the first to the last element of ``tensor``, as they are at any time."""
-    elements = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-    return (ctypes.c_char * (elements * tensor.element_size())).from_address(tensor.data_ptr())
-
-
-class TensorCache(Generic[Value]):
+class KernelCache:
     """Values derived from some tensors, forgotten as soon as one of the tensors changes.
 
-    A change is seen by the tensor's address, layout, device, type and version counter. Writes through ``tensor.data``
-    do not count up the version, and MMEngine's EMA hook swaps weights that way, so tensors on the CPU are also
-    compared with a copy. On other devices that would stall the queue: there, ``module.train()`` and ``module.eval()``,
-    which every loop calls after such a swap, clear the cache (see :class:`~mmhyena.layers.long_conv.LongConv`).
+    A change is seen by the tensor's address, layout, device, type and version counter, on every device alike. Writes
+    through ``tensor.data`` do not count up the version; who writes so, as MMEngine's EMA hook does when it swaps
+    weights, calls ``train()`` or ``eval()`` afterwards, which clears the cache
+    (:class:`~mmhyena.layers.long_conv.LongConv`).
 
-    The cache holds nothing after a copy or a pickle, and threads may share it.
-
-    Args:
-        capacity: How many values are kept, the most recently used ones.
+    All caches share one bound, see :func:`set_kernel_cache_limit`. A copy or a pickle of a cache is empty, threads may
+    share it, and tensors without data of their own (fake, meta, mapped by ``torch.func``) are never kept.
     """
 
-    def __init__(self, capacity: int = 4) -> None:
-        self.capacity = capacity
-        self._state: tuple[_Snapshot, OrderedDict] | None = None
-        self._lock = Lock()
+    def __init__(self) -> None:
+        self._version: _Version | None = None
+        self._token = next(_tokens)
+        self._keys: set[Hashable] = set()
+        weakref.finalize(self, _drop, self._keys).atexit = False
 
     def clear(self) -> None:
         """Forget everything."""
-        self._state = None
+        self._version = None
+        _drop(self._keys)
 
-    def __deepcopy__(self, memo: dict) -> TensorCache:
-        return type(self)(self.capacity)
+    def __deepcopy__(self, memo: dict) -> KernelCache:
+        return type(self)()
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.capacity,)
+        return type(self), ()
 
-    def get(self, key: object, sources: Iterable[Tensor], make: Callable[[], Value]) -> Value:
-        """Return the value of ``key``, calling ``make`` if it is not known for the present ``sources``."""
-        sources = list(sources)
-        state = self._state
-        if state is None or not state[0].matches(sources):
-            self._state = state = _Snapshot(sources), OrderedDict()
-        values = state[1]
-        with self._lock:
-            if key in values:
-                values.move_to_end(key)
-                return values[key]
-        # Outside inference mode, whose tensors could not take part in a later backward.
-        with torch.inference_mode(False), torch.no_grad():
-            value = make()
-        with self._lock:
-            values[key] = value
-            while len(values) > self.capacity:
-                values.popitem(last=False)
+    def get(
+        self, key: Hashable, sources: Sequence[Tensor], make: Callable[[], Value], *, is_costly: bool = False
+    ) -> Value:
+        """Return the value of ``key``, calling ``make`` if it is not known for the present ``sources``.
+
+        Args:
+            key: Name of the value in this cache.
+            sources: The tensors that it is derived from.
+            make: Makes it: a tensor, or a tuple or list of values. It runs without gradients and outside inference
+                mode, whose tensors could not take part in a later backward.
+            is_costly: Whether it stays until all values that are not costly have left.
+        """
+        if not all(map(is_ordinary, sources)):
+            return _make(make)
+        version = self._version
+        if version is None or not version.matches(sources):
+            self.clear()
+            self._version = version = _Version(sources)
+        value = _store.get((self._token, key))
+        if value is None:
+            value = _make(make)
+            if all(map(is_ordinary, _tensors_in(value))) and self._version is version:
+                self._keys.add((self._token, key))
+                _store.put((self._token, key), value, is_costly)
         return value
+
+    def peek(self, key: Hashable) -> Any:
+        """Return the value of ``key`` if it is known and the tensors that it was made from are unchanged, else None."""
+        if self._version is None or not self._version.is_current():
+            return None
+        return _store.get((self._token, key))
+
+
+def _make(make: Callable[[], Value]) -> Value:
+    with torch.inference_mode(False), torch.no_grad():
+        return make()
+
+
+def _drop(keys: set[Hashable]) -> None:
+    _store.drop(list(keys))
+    keys.clear()
+
+
+def _tensors_in(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [t for item in value for t in _tensors_in(item)] if isinstance(value, (tuple, list)) else []
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:

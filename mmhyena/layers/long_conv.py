@@ -1,34 +1,58 @@
-"""The long convolution as a module: filter, window and skip, and the kernel that they make."""
+"""The long convolution as a module: filter, window and skip, and the kernel that they make.
+
+The kernel of channel ``c`` at displacement ``d`` is a function of the weights alone::
+
+    k_c(d) = window_c(d) * filter_c(d),        y = k * u + skip u
+
+In training it is made once per step. When no gradient reaches the weights it is kept, in two levels
+(:mod:`mmhyena.layers.kernel_cache`)::
+
+    weights --filter, window--> kernel (C, *kernel) --crop, transform--> spectrum --* map--> y
+              once per version                        once per map size
+
+so that a map size seen for the first time costs the transform and no filter network. With ``filter_resize`` the kernel
+itself depends on the map size.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from itertools import count
+from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 
 from mmhyena.layers.filters.resample import tap_spacing
-from mmhyena.layers.kernel_cache import TensorCache, tensors_of
+from mmhyena.layers.kernel_cache import KernelCache, tensors_of
 from mmhyena.ops import (
     PreparedKernel,
+    choose_prepared_backend,
     current_backend,
-    is_compiling,
+    is_dynamo_compiling,
     is_exporting,
     long_conv,
-    pack_kernel,
+    no_autocast,
+    no_dispatch,
     prepare_kernel,
     prepared_long_conv,
 )
 from mmhyena.registry import MODELS
 
-__all__ = ['LongConv']
+__all__ = ['Kernels', 'LongConv']
+
+logger = logging.getLogger('mmhyena')
+
+# Kernel (C, *kernel) and skip (C,) of every convolution of a module.
+Kernels = list[tuple[Tensor, Tensor]]
 
 
 class LongConv(nn.Module):
-    """Depthwise convolution with a kernel as large as the map, ``y = K * u + skip u``.
+    """Depthwise convolution with a kernel as large as the feature map, ``y = K * u + skip u``.
 
-    The kernel is the same for every image. It is computed in float32 outside autocast: once a step in training, once
-    per version of the weights when they need no gradient.
+    The kernel is the same for every image and computed in float32 outside autocast.
 
     Args:
         channels: Number of channels C.
@@ -37,7 +61,7 @@ class LongConv(nn.Module):
             ``(C, *size)``.
         window: Config of the window, built likewise; maps ``(C, *size)`` to the same shape. None for none.
         causal: Whether an output sees only what lies at or before it on every axis.
-        filter_resize: Whether the kernel is resampled to cover the map at hand, ``2 * size - 1`` taps an axis. False
+        filter_resize: Whether the kernel is resampled to cover the map at hand, ``2 * size - 1`` taps per axis. False
             keeps the taps of training, which is what the official code does: on a larger map it is no longer global.
     """
 
@@ -53,24 +77,45 @@ class LongConv(nn.Module):
         super().__init__()
         self.kernel_size = tuple(kernel_size)
         self.causal = causal
+        self.is_one_sided = causal  # where the filter's displacement 0 is: a direction may turn the kernel afterwards
         self.filter_resize = filter_resize
         size_args = dict(channels=channels, kernel_size=self.kernel_size)
         self.filter = MODELS.build(dict(filter, **size_args))
         self.window = None if window is None else MODELS.build(dict(window, **size_args))
         self.skip = nn.Parameter(torch.randn(channels))
-        self._cache = TensorCache()
+        self._cache = KernelCache()
+        self._register()
+
+    def _register(self) -> None:
+        self._handle = next(_handles)
+        _modules[self._handle] = self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._register()
 
     def train(self, mode: bool = True) -> LongConv:
-        """Set the mode; cached kernels are forgotten, since weights are swapped between training and evaluation."""
+        """Set the mode and forget cached kernels, since weights are swapped between training and evaluation."""
         self._cache.clear()
         return super().train(mode)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> LongConv:
+        self._cache.clear()
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._cache.clear()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _size(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        if not self.filter_resize:
+            return self.kernel_size
+        return tuple(n if self.is_one_sided else 2 * n - 1 for n in spatial)
+
     def kernel(self, spatial: Sequence[int]) -> Tensor:
         """Return the differentiable kernel ``(C, *kernel)`` for maps of size ``spatial``."""
-        size = self.kernel_size
-        if self.filter_resize:
-            size = tuple(n if self.causal else 2 * n - 1 for n in spatial)
-        with torch.autocast(device_type=self.skip.device.type, enabled=False):
+        size = self._size(spatial)
+        with no_autocast(self.skip.device):
             kernel = self.filter(size)
             if self.window is not None:
                 kernel = self.window(kernel)
@@ -78,24 +123,110 @@ class LongConv(nn.Module):
                 kernel = kernel * tap_spacing(self.kernel_size, size)
         return kernel
 
-    def _prepared(self, spatial: tuple[int, ...], dtype: torch.dtype) -> PreparedKernel:
+    def kernels(self, spatial: Sequence[int]) -> Kernels:
+        """Return differentiable kernel and skip of every convolution of this module, here of the only one."""
+        return [(self.kernel(spatial), self.skip)]
 
-        def make_kernel() -> PreparedKernel:
-            kernel = self.kernel(spatial)
-            return pack_kernel(prepare_kernel(kernel, self.skip, spatial, causal=self.causal, dtype=dtype))
+    def forward(
+        self, u: Tensor, kernel: Tensor | None = None, *, pre: Tensor | None = None, post: Tensor | None = None
+    ) -> Tensor:
+        """Return ``post * (K * (pre * u) + skip (pre * u))``.
 
-        return self._cache.get((spatial, dtype, current_backend()), tensors_of(self), make_kernel)
+        Args:
+            u: Feature map ``(B, C, *spatial)``.
+            kernel: Result of :meth:`kernel`, if it was made before.
+            pre: Gate before the convolution, shape of ``u``, or None.
+            post: Gate after it, shape of ``u``, or None.
+        """
+        return self.convolve(u, 0, None if kernel is None else [(kernel, self.skip)], pre, post)
 
-    def forward(self, u: Tensor, kernel: Tensor | None = None) -> Tensor:
-        """Convolve ``u`` ``(B, C, *spatial)``; ``kernel`` is one made by :meth:`kernel` before, if any."""
-        if kernel is None and self._is_constant():
-            dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
-            return prepared_long_conv(u, self._prepared(tuple(u.shape[2:]), dtype))
-        if kernel is None:
-            kernel = self.kernel(u.shape[2:])
-        return long_conv(u, kernel, self.skip, causal=self.causal)
+    def convolve(
+        self,
+        u: Tensor,
+        step: int = 0,
+        kernels: Kernels | None = None,
+        pre: Tensor | None = None,
+        post: Tensor | None = None,
+    ) -> Tensor:
+        """Run the convolution ``step`` of this module with ``kernels``, or else with kept or newly made ones."""
+        if kernels is None and self.is_constant():
+            if not (torch.is_grad_enabled() and u.requires_grad):
+                return self._convolve_constant(u, step, pre, post)
+            kernels = None if is_dynamo_compiling() else self._kept_kernels(u)
+        kernel, skip = (self.kernels(u.shape[2:]) if kernels is None else kernels)[step]
+        return long_conv(u, kernel, skip, pre=pre, post=post, causal=self.causal)
 
-    def _is_constant(self) -> bool:
-        if self.training or is_compiling() or is_exporting():
+    def is_constant(self) -> bool:
+        """Whether no gradient reaches the weights, so that kernels may be kept: in evaluation alone."""
+        if self.training:
             return False
         return not (torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()))
+
+    def _convolve_constant(self, u: Tensor, step: int, pre: Tensor | None, post: Tensor | None) -> Tensor:
+        if not is_dynamo_compiling():
+            return prepared_long_conv(u, self._prepared(u, step), pre=pre, post=post)
+        if is_exporting() or not hasattr(torch.library, 'custom_op'):  # the graph makes the kernel
+            kernel, skip = self.kernels(u.shape[2:])[step]
+            return long_conv(u, kernel, skip, pre=pre, post=post, causal=self.causal)
+        x = u if pre is None else pre * u
+        y = torch.ops.mmhyena.constant_long_conv(x, self._handle, step, current_backend())
+        return y if post is None else post * y
+
+    def _kept_kernels(self, u: Tensor) -> Kernels:
+        """Return the first level: constant kernels and skips for maps like ``u``."""
+        spatial = tuple(u.shape[2:])
+        key = 'kernels', self._size(spatial)
+        if is_exporting() and (kept := self._cache.peek(key)) is not None:
+            return kept
+        return self._cache.get(
+            key,
+            tensors_of(self),
+            lambda: [(kernel.clone(), skip.clone()) for kernel, skip in self.kernels(spatial)],
+            is_costly=not self.filter_resize,
+        )
+
+    def _prepared(self, u: Tensor, step: int, backend: str | None = None) -> PreparedKernel:
+        """Return the second level: the transformed kernel of a step for maps like ``u``."""
+        spatial = tuple(u.shape[2:])
+        backend = choose_prepared_backend(u, self._taps(spatial), self.causal, backend)
+        dtype = u.dtype if u.dtype == torch.float64 else torch.float32
+        key = 'prepared', step, spatial, dtype, backend
+
+        def make() -> PreparedKernel:
+            kernel, skip = self._kept_kernels(u)[step]
+            return prepare_kernel(kernel, skip, spatial, causal=self.causal, dtype=dtype, backend=backend)
+
+        if is_exporting():
+            return self._exported(key, spatial, make)
+        return self._cache.get(key, tensors_of(self), make)
+
+    def _taps(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Return the taps on each axis of :meth:`kernels`."""
+        return self._size(spatial)
+
+    def _exported(self, key: tuple, spatial: tuple[int, ...], make: Any) -> PreparedKernel:
+        """Return kept kernels as constants of an exported graph, whose weights have no values while it is traced."""
+        prepared = self._cache.peek(key)
+        if prepared is not None:
+            return prepared
+        if self._cache.peek(('kernels', self._size(spatial))) is not None:
+            with no_dispatch(), torch.no_grad():
+                return make()
+        logger.warning('run the model once before it is exported: kernels not yet made are computed in every call')
+        return make()
+
+
+_handles = count()
+_modules: WeakValueDictionary[int, LongConv] = WeakValueDictionary()
+
+if hasattr(torch.library, 'custom_op'):  # torch >= 2.4
+
+    @torch.library.custom_op('mmhyena::constant_long_conv', mutates_args=())
+    def _constant_long_conv(u: Tensor, handle: int, step: int, backend: str | None) -> Tensor:
+        """Convolve with the kept kernel of a module, which a compiled graph does not make but look up."""
+        module = _modules[handle]
+        return prepared_long_conv(u, module._prepared(u, step, backend)).contiguous()
+
+    @_constant_long_conv.register_fake
+    def _(u: Tensor, handle: int, step: int, backend: str | None) -> Tensor:
+        return u.new_empty(u.shape)

@@ -1,83 +1,109 @@
 """The long convolution by discrete Fourier transforms written as real matrix products: exact, exportable, compilable.
 
-On maps of a few dozen pixels a side the matrices are small, and the products need neither padding nor a change of
-layout: channels are the free, contiguous index throughout. Everything is differentiable and in plain operators.
+With ``A`` the transform of the first axis at frequencies ``0 .. N // 2`` and ``B`` the one of the second axis at all
+frequencies, a feature map ``X`` has the spectrum ``A X B^T``; products of spectra are convolutions. On maps of a few
+dozen pixels per side the matrices are small, and the products need neither padding nor a change of layout: channels are
+the free, contiguous index throughout. Everything is differentiable and consists of plain operators.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import lru_cache, wraps
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mmhyena.ops.geometry import AxisGeometry
+from mmhyena.ops.constants import constant
+from mmhyena.ops.geometry import AxisGeometry, ConvCase, dft_length
 from mmhyena.ops.mode import is_compiling, is_exporting
+from mmhyena.ops.opaque import opaque_conv
 
-__all__ = ['dft_conv', 'dft_conv_prepared', 'dft_kernel', 'dft_length']
+__all__ = ['cost', 'dft_conv', 'dft_conv_prepared', 'dft_kernel', 'full_matrix', 'half_matrix', 'reason']
 
+# Elements of the largest matrix that is made: 64 MiB in float32. It grows with the square of the pixels on an axis.
+MAX_ELEMENTS = 2**24
 
-def dft_length(axis: AxisGeometry, size: int) -> int:
-    """Return the transform length, which need not be a fast one."""
-    return size + max(axis.left, axis.right)
-
-
-def _kept(function: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Keep the results of ``function``, but for those made while a graph is recorded, which may be stand-ins."""
-    kept = lru_cache(maxsize=256)(function)
-
-    @wraps(function)
-    def matrices(*args: int) -> tuple[Tensor, Tensor]:
-        return (function if is_compiling() or is_exporting() else kept)(*args)
-
-    return matrices
+# Nanoseconds per multiply-add and per call on one core of a CPU (benchmarks/backends.py): with a prepared kernel, and
+# of forward and backward without one.
+PREPARED_NS = 0.05, 400.0
+TRAINING_NS = 0.12, 6500.0
 
 
-@_kept
-def _half_matrices(size: int, length: int, first: int) -> tuple[Tensor, Tensor]:
-    """Real transform of samples at ``first .. first + size`` to frequencies ``0 .. length // 2``, and its inverse.
+def reason(case: ConvCase) -> str | None:
+    """Return why this backend cannot serve ``case``, or None if it can."""
+    for position, (size, axis) in enumerate(zip(case.spatial, case.axes)):
+        length = dft_length(axis, size)
+        if (length * size if position == 0 else 4 * length * size) > MAX_ELEMENTS:
+            return f'its matrices of {length} x {size} would be too large'
+    return None
+
+
+def cost(case: ConvCase) -> float:
+    """Return the estimated nanoseconds per image and channel, of forward and backward if the kernel is no constant."""
+    sizes = [(dft_length(axis, size), size) for axis, size in zip(case.axes, case.spatial)]
+    products = _products(sizes, case.spatial)
+    if not case.is_constant:  # the kernel's transform, shared by the batch
+        taps = [(length, axis.right + axis.left + 1) for (length, _), axis in zip(sizes, case.axes)]
+        products += _products(taps, [tap for _, tap in taps]) / 2 / max(case.batch, 1)
+    if case.device.type == 'cpu':
+        per_product, per_call = PREPARED_NS if case.is_constant else TRAINING_NS
+        return per_product * products + per_call
+    return (1 if case.is_constant else 3) * products / 2e4  # 20 T multiply-adds per second without tensor cores
+
+
+def _products(sizes: Sequence[tuple[int, int]], shape: Sequence[int]) -> float:
+    """Multiply-adds of the transform of every axis and back: half of the frequencies on the first one."""
+    shape, total = list(shape), 0.0
+    for position, (length, size) in enumerate(sizes):
+        others = prod(shape) // shape[position]
+        total += 2 * others * length * size * (1 if position == 0 else 4)
+        shape[position] = length if position else length // 2 + 1
+    return total
+
+
+def _angles(frequencies: int, size: int, length: int, first: int) -> np.ndarray:
+    product = np.arange(frequencies)[:, None] * np.arange(first, first + size)
+    return (product % length) * (2 * math.pi / length)
+
+
+@constant
+def half_matrix(size: int, length: int, first: int, inverse: bool) -> np.ndarray:
+    """Real transform of samples at ``first .. first + size`` to frequencies ``0 .. length // 2``, or its inverse.
 
     Returns:
-        ``(F * 2, size)`` with real and imaginary rows in turn, and ``(size, F * 2)``, both float64.
+        ``(F * 2, size)`` with real and imaginary rows in turn, or the inverse, ``(size, F * 2)``.
     """
     angle = _angles(length // 2 + 1, size, length, first)
-    forward = torch.stack([angle.cos(), -angle.sin()], dim=1)  # (F, 2, size)
-    weight = torch.full((length // 2 + 1, 1, 1), 2.0 / length, dtype=torch.float64)
-    weight[0] = 1.0 / length
-    if length % 2 == 0:
-        weight[-1] = 1.0 / length
-    return forward.flatten(0, 1), (forward * weight).flatten(0, 1).t().contiguous()
+    forward = np.stack([np.cos(angle), -np.sin(angle)], axis=1)  # (F, 2, size)
+    if inverse:
+        weight = np.full((length // 2 + 1, 1, 1), 2.0 / length)
+        weight[0] = 1.0 / length
+        if length % 2 == 0:
+            weight[-1] = 1.0 / length
+        return (forward * weight).reshape(-1, size).T
+    return forward.reshape(-1, size)
 
 
-@_kept
-def _full_matrices(size: int, length: int, first: int) -> tuple[Tensor, Tensor]:
-    """Complex transform as a real matrix on stacked parts, ``(2 * length, 2 * size)``, and its inverse."""
+@constant
+def full_matrix(size: int, length: int, first: int, inverse: bool) -> np.ndarray:
+    """Complex transform as a real matrix on stacked parts, ``(2 * length, 2 * size)``, or its inverse."""
     angle = _angles(length, size, length, first)
-    cos, sin = angle.cos(), angle.sin()
-    forward = torch.cat([torch.cat([cos, sin], dim=1), torch.cat([-sin, cos], dim=1)])
-    return forward, forward.t().contiguous() / length
-
-
-def _angles(frequencies: int, size: int, length: int, first: int) -> Tensor:
-    pixels = torch.arange(first, first + size, device='cpu')
-    product = torch.arange(frequencies, device='cpu')[:, None] * pixels
-    return product.remainder(length).double() * (2 * math.pi / length)
-
-
-def _like(matrices: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    return matrices[0].to(x), matrices[1].to(x)
+    cos, sin = np.cos(angle), np.sin(angle)
+    forward = np.block([[cos, sin], [-sin, cos]])
+    return forward.T / length if inverse else forward
 
 
 def _transform(x: Tensor, lengths: Sequence[int], firsts: Sequence[int]) -> Tensor:
     """Transform ``x`` ``(B, *spatial, C)``; spectrum ``(B, F, 2, *lengths[1:], C)`` with parts on the third axis."""
     batch, size, *rest = x.shape
-    matrix, _ = _like(_half_matrices(size, lengths[0], firsts[0]), x)
+    matrix = half_matrix(size, lengths[0], firsts[0], False, device=x.device, dtype=x.dtype)
     x = (matrix @ x.reshape(batch, size, prod(rest))).view(batch, lengths[0] // 2 + 1, 2, *rest)
     for axis, (length, first) in enumerate(zip(lengths[1:], firsts[1:])):
-        matrix, _ = _like(_full_matrices(x.shape[3 + axis], length, first), x)
+        matrix = full_matrix(x.shape[3 + axis], length, first, False, device=x.device, dtype=x.dtype)
         x = _apply(matrix, x, axis, length)
     return x
 
@@ -94,9 +120,9 @@ def _apply(matrix: Tensor, x: Tensor, axis: int, size: int) -> Tensor:
 def _invert(x: Tensor, lengths: Sequence[int], firsts: Sequence[int], sizes: Sequence[int]) -> Tensor:
     """Invert :func:`_transform` at the pixels ``firsts .. firsts + sizes``."""
     for axis in reversed(range(len(sizes) - 1)):
-        _, matrix = _like(_full_matrices(sizes[axis + 1], lengths[axis + 1], firsts[axis + 1]), x)
-        x = _apply(matrix, x, axis, sizes[axis + 1])
-    _, matrix = _like(_half_matrices(sizes[0], lengths[0], firsts[0]), x)
+        size, length, first = sizes[axis + 1], lengths[axis + 1], firsts[axis + 1]
+        x = _apply(full_matrix(size, length, first, True, device=x.device, dtype=x.dtype), x, axis, size)
+    matrix = half_matrix(sizes[0], lengths[0], firsts[0], True, device=x.device, dtype=x.dtype)
     shape = x.shape  # (B, F, 2, *sizes[1:], C)
     return (matrix @ x.reshape(shape[0], shape[1] * 2, prod(shape[3:]))).view(shape[0], sizes[0], *shape[3:])
 
@@ -105,7 +131,7 @@ def dft_kernel(k: Tensor, axes: Sequence[AxisGeometry], spatial: Sequence[int]) 
     """Return the spectrum ``(F, 2, *lengths[1:], C)`` of a kernel ``(C, *kernel)`` cropped to ``axes``."""
     lengths = [dft_length(axis, size) for axis, size in zip(axes, spatial)]
     firsts = [-axis.left for axis in axes]
-    return _transform(k.movedim(0, -1)[None], lengths, firsts)[0]
+    return _transform(k.movedim(0, -1)[None], lengths, firsts)[0].contiguous()
 
 
 def dft_conv_prepared(u: Tensor, spectrum: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
@@ -122,30 +148,59 @@ def dft_conv_prepared(u: Tensor, spectrum: Tensor, axes: Sequence[AxisGeometry])
 def dft_conv(u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
     """Convolve ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` cropped to ``axes``; same shape, channels last.
 
-    Keeps the real inputs for the backward and no spectrum, except in a graph that is compiled or exported.
+    Saves the real inputs for backward and no spectrum, except in a graph that is exported.
     """
-    if is_compiling() or is_exporting():
+    if is_exporting():
         return dft_conv_prepared(u, dft_kernel(k, axes, u.shape[2:]), axes)
-    return _DFTConv.apply(u, k, axes)
+    if is_compiling() and _compiled_conv is not None:
+        return _compiled_conv(u, k, [axis.left for axis in axes])
+    return _DFTConv.apply(u, k, tuple(axes))
+
+
+def _backward(grad: Tensor, u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> tuple[Tensor, Tensor]:
+    spatial = grad.shape[2:]
+    lengths = [dft_length(axis, size) for axis, size in zip(axes, spatial)]
+    origin, firsts = [0] * len(axes), [-axis.left for axis in axes]
+    a, b = _transform(grad.movedim(1, -1), lengths, origin).unbind(2)  # (B, F, *lengths[1:], C)
+    c, d = dft_kernel(k, axes, spatial).unbind(1)
+    grad_u = _invert(torch.stack([a * c + b * d, b * c - a * d], dim=2), lengths, origin, spatial)
+    c, d = _transform(u.movedim(1, -1), lengths, origin).unbind(2)
+    cross = torch.stack([(a * c + b * d).sum(0), (b * c - a * d).sum(0)], dim=1)[None]
+    grad_k = _invert(cross, lengths, firsts, k.shape[1:])[0]
+    return grad_u.movedim(-1, 1), grad_k.movedim(-1, 0)
 
 
 class _DFTConv(torch.autograd.Function):
+    """Recomputes the spectra in the backward, which is differentiable in turn and works under ``torch.func``."""
+
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
-        ctx.save_for_backward(u, k)
-        ctx.axes = axes
+    def forward(u: Tensor, k: Tensor, axes: tuple[AxisGeometry, ...]) -> Tensor:
         return dft_conv_prepared(u, dft_kernel(k, axes, u.shape[2:]), axes)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        (u, k), axes, spatial = ctx.saved_tensors, ctx.axes, grad.shape[2:]
-        lengths = [dft_length(axis, size) for axis, size in zip(axes, spatial)]
-        origin, firsts = [0] * len(axes), [-axis.left for axis in axes]
-        a, b = _transform(grad.movedim(1, -1), lengths, origin).unbind(2)  # (B, F, *lengths[1:], C)
-        c, d = dft_kernel(k, axes, spatial).unbind(1)
-        grad_u = _invert(torch.stack([a * c + b * d, b * c - a * d], dim=2), lengths, origin, spatial)
-        c, d = _transform(u.movedim(1, -1), lengths, origin).unbind(2)
-        cross = torch.stack([(a * c + b * d).sum(0), (b * c - a * d).sum(0)], dim=1)[None]
-        grad_k = _invert(cross, lengths, firsts, k.shape[1:])[0]
-        return grad_u.movedim(-1, 1), grad_k.movedim(-1, 0), None
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        u, k, ctx.axes = inputs
+        ctx.save_for_backward(u, k)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        return (*_backward(grad, *ctx.saved_tensors, ctx.axes), None)
+
+
+def _axes(k: Tensor, left: Sequence[int]) -> list[AxisGeometry]:
+    return [AxisGeometry(0, taps, lt, taps - 1 - lt) for taps, lt in zip(k.shape[1:], left)]
+
+
+def _forward_contiguous(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
+    axes = _axes(k, left)
+    return dft_conv_prepared(u, dft_kernel(k, axes, u.shape[2:]), axes).contiguous()
+
+
+def _backward_contiguous(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
+    grad_u, grad_k = _backward(grad, u, k, _axes(k, left))
+    return grad_u.contiguous(), grad_k.contiguous()
+
+
+_compiled_conv = opaque_conv('dft_conv', _forward_contiguous, _backward_contiguous, lambda u: u.new_empty(u.shape))

@@ -1,25 +1,46 @@
-"""The long convolution by its sum, as a depthwise convolution: the fastest on maps of a few pixels."""
+"""The direct convolution: a depthwise convolution with all taps, the fastest on feature maps of a few pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmhyena.ops.geometry import AxisGeometry
-from mmhyena.ops.mode import has_onednn
+from mmhyena.ops.geometry import AxisGeometry, ConvCase
 
-__all__ = ['direct_conv', 'direct_weight', 'pack_direct_weight']
+__all__ = ['cost', 'direct_conv', 'direct_conv_prepared', 'direct_kernel', 'reason']
 
 # Widest kernel that oneDNN convolves fast with channels first; beyond it only its form with channels last is fast.
 CHANNELS_FIRST_TAPS = 13
 
+# Nanoseconds per multiply-add, of narrow and wide kernels, and per call on one core of a CPU (benchmarks/backends.py).
+# The gradient of the kernel takes far longer, and so do one and three axes, which oneDNN has no such form for.
+PREPARED_NS = 0.026, 0.0135, 250.0
+SLOW = 40.0
+
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-def direct_weight(k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
+def reason(case: ConvCase) -> str | None:
+    """Return why this backend cannot serve ``case``: it serves all."""
+    return None
+
+
+def cost(case: ConvCase) -> float:
+    """Return the estimated nanoseconds per image and channel, of forward and backward if the kernel is no constant."""
+    taps = [2 * max(axis.left, axis.right) + 1 for axis in case.axes]
+    products = prod(case.spatial) * prod(taps)
+    if case.device.type != 'cpu':
+        return products / 1e3  # depthwise forms for kernels of this size are slow
+    narrow, wide, per_call = PREPARED_NS
+    is_slow = not case.is_constant or len(taps) != 2
+    return (wide if max(taps) > CHANNELS_FIRST_TAPS else narrow) * products * (SLOW if is_slow else 1.0) + per_call
+
+
+def direct_kernel(k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
     """Return the weight ``(C, 1, *kernel)`` that ``F.conv`` needs for a kernel ``(C, *kernel)`` cropped to ``axes``."""
     grow = [p for axis in reversed(axes) for p in (_missing(axis.left, axis.right), _missing(axis.right, axis.left))]
     if any(grow):  # F.conv pads both ends alike
@@ -27,38 +48,18 @@ def direct_weight(k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
     return k.flip(tuple(range(1, k.dim())))[:, None]
 
 
-def pack_direct_weight(weight: Tensor, axes: Sequence[AxisGeometry], spatial: Sequence[int]) -> Tensor:
-    """Return ``weight`` in the layout that oneDNN convolves with, where that spares a move in every call.
-
-    It is made for maps ``(1, C, *spatial)`` and serves every batch; others have it moved again.
-    """
-    is_served = weight.device.type == 'cpu' and weight.dtype == torch.float32 and has_onednn()
-    if not (is_served and len(axes) == 2 and _is_wide(weight)):
-        return weight
-    channels = weight.shape[0]
-    return torch.ops.mkldnn._reorder_convolution_weight(
-        weight, _padding(axes), [1, 1], [1, 1], channels, [1, channels, *spatial]
-    )
-
-
-def direct_conv(u: Tensor, weight: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
-    """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`direct_weight`, packed or not."""
-    padding, channels = _padding(axes), u.shape[1]
+def direct_conv_prepared(u: Tensor, weight: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
+    """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`direct_kernel`."""
     if len(axes) == 2 and u.device.type == 'cpu':
-        u = u.contiguous(memory_format=torch.channels_last if _is_wide(weight) else torch.contiguous_format)
-    if weight.is_mkldnn:
-        return torch.ops.mkldnn._convolution_pointwise(
-            u, weight, None, padding, [1, 1], [1, 1], channels, 'none', [], ''
-        )
-    return _CONVOLUTIONS[len(axes)](u, weight, padding=padding, groups=channels)
+        is_wide = max(weight.shape[2:]) > CHANNELS_FIRST_TAPS
+        u = u.contiguous(memory_format=torch.channels_last if is_wide else torch.contiguous_format)
+    padding = [max(axis.left, axis.right) for axis in axes]
+    return _CONVOLUTIONS[len(axes)](u, weight, padding=padding, groups=u.shape[1])
 
 
-def _padding(axes: Sequence[AxisGeometry]) -> list[int]:
-    return [max(axis.left, axis.right) for axis in axes]
-
-
-def _is_wide(weight: Tensor) -> bool:
-    return max(weight.shape[2:]) > CHANNELS_FIRST_TAPS
+def direct_conv(u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
+    """Convolve ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` cropped to ``axes``."""
+    return direct_conv_prepared(u, direct_kernel(k, axes), axes)
 
 
 def _missing(here: int, there: int) -> int:

@@ -1,38 +1,71 @@
-"""The long convolution by the FFT, with a backward that keeps no spectrum.
+"""The long convolution by the FFT, with a backward that saves no spectrum.
 
-Forward and backward work on real tensors only: the map and the kernel are saved as they came, and their spectra are
-computed again in the backward, which costs two transforms and saves two complex maps of about four times the pixels.
+``y = F^-1(F(u) F(k))`` on axes that are zero-padded until the circular convolution equals the linear one. Forward and
+backward take real tensors only: feature map and kernel are saved as they came, and their spectra are computed again in
+the backward, which costs two transforms and saves two complex maps of about four times the pixels.
 
-Each axis is transformed by itself, the last one first, so that the zeros of the padding are transformed on the first
-axis alone. On a CPU a few channels at a time go all the way there and back while they are in the cache, and the axis at
-hand is moved to the end by the copy that pads it.
+On a CPU each axis is transformed by itself, the last one first, so that the zeros of the padding are transformed on the
+first axis alone; a tile of channels goes all the way there and back while it is in the cache, and the axis at hand is
+moved to the end by the copy that pads it. On other devices all axes are transformed by one call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil, prod
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mmhyena.ops.geometry import fast_fft_length
+from mmhyena.ops.geometry import AxisGeometry, ConvCase, dft_length, fast_fft_length
+from mmhyena.ops.mode import is_compiling, is_exporting, is_exporting_onnx
+from mmhyena.ops.opaque import opaque_conv
 
-__all__ = ['conv_with_spectrum', 'fft_conv', 'kernel_spectrum']
+__all__ = ['cost', 'fft_conv', 'fft_conv_prepared', 'fft_kernel', 'reason']
 
-# Elements of the padded map that are worked on at a time, for each two cores: few enough for the caches and for the
-# allocator to keep the memory, and enough to hide what each call costs (docs/performance.md).
-CHUNK = 3 * 2**17
+# Elements of the padded map that are worked on at a time. On a CPU, for each two cores: few enough for the caches and
+# for the allocator to keep the memory, and enough to hide what each call costs (docs/performance.md). On other devices
+# it bounds the memory of the complex spectra: 0.5 GiB for each of those alive.
+CPU_TILE = 3 * 2**17
+DEVICE_TILE = 2**27
+
+# Nanoseconds per padded pixel and per call on one core of a CPU (benchmarks/backends.py): with a prepared kernel, and
+# of forward and backward without one, where three of eight transforms are the kernel's.
+PREPARED_NS = 4.2, 300.0
+TRAINING_NS = 25.0, 6000.0
+
+
+def reason(case: ConvCase) -> str | None:
+    """Return why this backend cannot serve ``case``, or None if it can."""
+    if is_exporting_onnx():
+        return 'ONNX has no Fourier transform of complex spectra'
+    return None
+
+
+def cost(case: ConvCase) -> float:
+    """Return the estimated nanoseconds per image and channel, of forward and backward if the kernel is no constant."""
+    points = prod(_lengths(case.axes, case.spatial, case.device))
+    share = 0.0 if case.is_constant else 1 / max(case.batch, 1)  # of the kernel
+    if case.device.type == 'cpu':
+        per_point, per_call = PREPARED_NS if case.is_constant else TRAINING_NS
+        return per_point * points * (1.0 if case.is_constant else (5 + 3 * share) / 8) + per_call
+    return (1 if case.is_constant else 3 + 2 * share) * 8 * 4 * points / 3e3  # eight passes over the map at 3 TB/s
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Transforms: all axes at once, or on a CPU one after another
 
 
 class _Padding:
-    """Moves data between zeros, in memory that chunk after chunk uses again."""
+    """Moves data between zeros, in memory that tile after tile uses again."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple, Tensor] = {}
 
     def __call__(self, x: Tensor, length: int, lead: int) -> Tensor:
-        """Place the last axis of ``x`` behind ``lead`` zeros on a contiguous axis of ``length``."""
+        """Place the last axis of ``x`` on a contiguous axis of ``length``, left-padded by ``lead`` zeros."""
         key = (x.shape, x.dtype, length, lead)
         if key not in self._buffers:
             self._buffers[key] = x.new_zeros(*x.shape[:-1], length)
@@ -44,13 +77,16 @@ class _Padding:
 def _transform(
     x: Tensor, lengths: Sequence[int], pad: _Padding, leads: Sequence[int] | None = None, norm: str = 'backward'
 ) -> Tensor:
-    """Transform the last axes of a real ``x``, each padded to its length, after ``lead`` zeros.
+    """Transform the last axes of a real ``x``, each zero-padded to its length, after ``lead`` zeros.
 
     Returns:
-        Complex tensor ``(..., lengths[-1] // 2 + 1, lengths[-2], ..., lengths[0])``: the axes in reverse.
+        Complex tensor. On a CPU ``(..., lengths[-1] // 2 + 1, lengths[-2], ..., lengths[0])``, the axes in reverse;
+        elsewhere ``(..., lengths[0], ..., lengths[-1] // 2 + 1)``.
     """
     axes = len(lengths)
     leads = leads or [0] * axes
+    if not _takes_tiles(x.device):
+        return _transform_at_once(x, lengths, leads, norm)
     x = torch.fft.rfft(pad(x, lengths[-1], leads[-1]), norm=norm)
     for axis in reversed(range(axes - 1)):
         x = torch.fft.fft(pad(x.movedim(axis - axes, -1), lengths[axis], leads[axis]), norm=norm)
@@ -60,27 +96,49 @@ def _transform(
 def _invert(
     spectrum: Tensor, lengths: Sequence[int], starts: Sequence[int], sizes: Sequence[int], norm: str = 'forward'
 ) -> Tensor:
-    """Invert :func:`_transform`, cropping each axis as soon as it is inverted; by default times ``prod(lengths)``."""
+    """Invert :func:`_transform` and crop to ``starts .. starts + sizes``; by default times ``prod(lengths)``."""
     axes = len(lengths)
-    for axis in range(axes - 1):
+    if not _takes_tiles(spectrum.device):
+        return _invert_at_once(spectrum, lengths, starts, sizes, norm)
+    for axis in range(axes - 1):  # each axis is cropped as soon as it is inverted
         x = torch.fft.ifft(spectrum, norm=norm)
         spectrum = x.narrow(-1, starts[axis], sizes[axis]).movedim(-1, axis - axes)
     return torch.fft.irfft(spectrum, n=lengths[-1], norm=norm).narrow(-1, starts[-1], sizes[-1])
 
 
-def _fft_lengths(spatial: Sequence[int], kernel: Sequence[int], left: Sequence[int]) -> list[int]:
-    return [fast_fft_length(n + max(lt, k - 1 - lt)) for n, k, lt in zip(spatial, kernel, left)]
+def _transform_at_once(x: Tensor, lengths: Sequence[int], leads: Sequence[int], norm: str) -> Tensor:
+    if any(leads):
+        padding = [p for n, m, lead in zip(lengths, x.shape[-len(lengths) :], leads) for p in (n - m - lead, lead)]
+        x = F.pad(x, padding[::-1])
+    return torch.fft.rfftn(x, s=list(lengths), dim=list(range(-len(lengths), 0)), norm=norm)
 
 
-def _channel_chunks(batch: int, channels: int, lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
-    step = channels
+def _invert_at_once(
+    spectrum: Tensor, lengths: Sequence[int], starts: Sequence[int], sizes: Sequence[int], norm: str
+) -> Tensor:
+    x = torch.fft.irfftn(spectrum, s=list(lengths), dim=list(range(-len(lengths), 0)), norm=norm)
+    return x[(..., *(slice(start, start + size) for start, size in zip(starts, sizes)))]
+
+
+def _takes_tiles(device: torch.device) -> bool:
+    """Whether the axes are transformed one after another: as constant over a process as the device is."""
+    return device.type == 'cpu'
+
+
+def _lengths(axes: Sequence[AxisGeometry], spatial: Sequence[int], device: torch.device) -> list[int]:
+    return [fast_fft_length(dft_length(axis, size), device.type) for axis, size in zip(axes, spatial)]
+
+
+def _channel_tiles(batch: int, channels: int, lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
     if device.type == 'cpu':
         threads = torch.get_num_threads()
-        fitting = CHUNK * max(1, threads // 2) / (batch * prod(lengths))
+        fitting = CPU_TILE * max(1, threads // 2) / (batch * prod(lengths))
         # Whole cache lines where channels are last in memory, and if that is too much, the same for every thread.
         unit = 16 if fitting > 8 else min(threads, ceil(fitting))
         largest = unit * ceil(fitting / unit)
-        step = unit * ceil(channels / ceil(channels / largest) / unit)  # about equal parts
+        step = unit * ceil(channels / ceil(channels / largest) / unit)  # tiles of about equal size
+    else:
+        step = max(1, DEVICE_TILE // (batch * prod(lengths)))
     for start in range(0, channels, step):
         yield slice(start, start + step)
 
@@ -96,106 +154,142 @@ def _empty_map(u: Tensor) -> Tensor:
     return u.new_empty(*u.shape[:2], pixels + gap)[..., :pixels].unflatten(-1, u.shape[2:])
 
 
-def kernel_spectrum(k: Tensor, lengths: Sequence[int], pad: _Padding | None = None) -> Tensor:
-    """Return the spectrum of ``k`` divided by ``prod(lengths)``.
+# ---------------------------------------------------------------------------------------------------------------------
+# Convolution and its gradients
 
-    Args:
-        k: Kernel ``(C, *kernel)``, already cropped to the taps that can touch the map.
-        lengths: Transform length of each axis.
-        pad: Memory to use again.
 
-    Returns:
-        Complex tensor ``(C, lengths[-1] // 2 + 1, lengths[-2], ..., lengths[0])``: the axes in reverse.
-    """
-    return _transform(k, lengths, pad or _Padding(), norm='forward')
+def _kernel_spectrum(k: Tensor, lengths: Sequence[int], pad: _Padding) -> Tensor:
+    """Return the spectrum of ``k`` ``(C, *kernel)`` divided by ``prod(lengths)``, laid out as :func:`_transform`."""
+    return _transform(k, lengths, pad, norm='forward')
 
 
 def _convolve(
     u: Tensor, lengths: Sequence[int], left: Sequence[int], spectrum_of: Callable[[slice, _Padding], Tensor]
 ) -> Tensor:
-    """Convolve ``u``, some channels at a time, with the spectra that ``spectrum_of`` gives for them."""
+    """Convolve ``u``, tile by tile, with the spectra that ``spectrum_of`` gives for the channels of a tile."""
     y = _empty_map(u)
     if u.numel() == 0:  # MKL refuses an empty batch
         return y
     pad = _Padding()
-    for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        product = _transform(u[:, part], lengths, pad).mul_(spectrum_of(part, pad))
-        y[:, part] = _invert(product, lengths, left, u.shape[2:])
+    for tile in _channel_tiles(u.shape[0], u.shape[1], lengths, u.device):
+        product = _transform(u[:, tile], lengths, pad).mul_(spectrum_of(tile, pad))
+        y[:, tile] = _invert(product, lengths, left, u.shape[2:])
     return y
 
 
-def conv_with_spectrum(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
-    """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`kernel_spectrum`; same shape out."""
-    return _convolve(u, lengths, left, lambda part, pad: spectrum[part])
+def _geometry(u: Tensor, k: Tensor, left: Sequence[int]) -> list[int]:
+    taps = k.shape[1:]
+    return [fast_fft_length(n + max(lt, t - 1 - lt), u.device.type) for n, t, lt in zip(u.shape[2:], taps, left)]
 
 
 def _forward(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
-    lengths, k = _fft_lengths(u.shape[2:], k.shape[1:], left), k.contiguous()
-    return _convolve(u, lengths, left, lambda part, pad: kernel_spectrum(k[part], lengths, pad))
+    lengths, k = _geometry(u, k, left), k.contiguous()
+    return _convolve(u, lengths, left, lambda tile, pad: _kernel_spectrum(k[tile], lengths, pad))
 
 
 def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Both gradients of :func:`_forward`: correlations of ``grad`` with the kernel and with the map.
 
-    With ``grad`` behind ``left`` zeros, pixel ``m`` and tap ``j`` meet at ``m + j``: both correlations start at lag 0.
+    With ``grad`` left-padded by ``left`` zeros, pixel ``m`` and tap ``j`` meet at ``m + j``: both correlations start
+    at lag 0.
     """
-    lengths = _fft_lengths(u.shape[2:], k.shape[1:], left)
+    lengths = _geometry(u, k, left)
     grad_u, grad_k, k = _empty_map(u), k.new_zeros(k.shape), k.contiguous()
     if u.numel() == 0:
         return grad_u, grad_k
     pad, origin = _Padding(), [0] * len(lengths)
-    for part in _channel_chunks(u.shape[0], u.shape[1], lengths, u.device):
-        spectrum = _transform(grad[:, part], lengths, pad, left)  # (B, c, *lengths reversed, the first one halved)
-        cross = (spectrum * _transform(u[:, part], lengths, pad).conj()).sum(0)
-        grad_k[part] = _invert(cross, lengths, origin, k.shape[1:], norm='backward')
-        product = spectrum.mul_(kernel_spectrum(k[part], lengths, pad).conj())
-        grad_u[:, part] = _invert(product, lengths, origin, u.shape[2:])
+    for tile in _channel_tiles(u.shape[0], u.shape[1], lengths, u.device):
+        spectrum = _transform(grad[:, tile], lengths, pad, left)  # (B, c, *frequencies)
+        cross = (spectrum * _transform(u[:, tile], lengths, pad).conj()).sum(0)
+        grad_k[tile] = _invert(cross, lengths, origin, k.shape[1:], norm='backward')
+        product = spectrum.mul_(_kernel_spectrum(k[tile], lengths, pad).conj())
+        grad_u[:, tile] = _invert(product, lengths, origin, u.shape[2:])
     return grad_u, grad_k
 
 
-if hasattr(torch.library, 'custom_op'):  # torch >= 2.4: opaque to torch.compile, hence no graph break
+def _fold_vmap(info: Any, in_dims: Sequence[int | None], u: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn the mapped dimension of ``u`` ``(V, B, C, ...)`` and ``k`` ``(V, C, ...)`` into channels."""
+    u = u.movedim(in_dims[0], 1) if in_dims[0] is not None else u.unsqueeze(1).expand(-1, info.batch_size, *u.shape[1:])
+    k = k.movedim(in_dims[1], 0) if in_dims[1] is not None else k.expand(info.batch_size, *k.shape)
+    return u.flatten(1, 2), k.flatten(0, 1)
 
-    @torch.library.custom_op('mmhyena::fft_conv', mutates_args=())
-    def fft_conv(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
-        """Convolve real ``u`` ``(B, C, *spatial)`` with real ``k`` ``(C, *kernel)``, ``left`` taps before the centre.
 
-        The kernel must be cropped to the taps that can touch the map. Both are of one dtype, float32 or float64.
-        """
+class _FFTConv(torch.autograd.Function):
+    @staticmethod
+    def forward(u: Tensor, k: Tensor, left: tuple[int, ...]) -> Tensor:
         return _forward(u, k, left)
 
-    @fft_conv.register_fake
-    def _(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
-        return _empty_map(u)
-
-    @torch.library.custom_op('mmhyena::fft_conv_backward', mutates_args=())
-    def _fft_conv_backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return _backward(grad, u, k, left)
-
-    @_fft_conv_backward.register_fake
-    def _(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return _empty_map(u), k.new_empty(k.shape)
-
-    def _setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         u, k, ctx.left = inputs
         ctx.save_for_backward(u, k)
 
-    def _autograd_backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        return (*_fft_conv_backward(grad, *ctx.saved_tensors, ctx.left), None)
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        return (*_FFTConvBackward.apply(grad, *ctx.saved_tensors, ctx.left), None)
 
-    fft_conv.register_autograd(_autograd_backward, setup_context=_setup_context)
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, u: Tensor, k: Tensor, left: tuple[int, ...]) -> tuple[Tensor, int]:
+        u, k = _fold_vmap(info, in_dims, u, k)
+        return _FFTConv.apply(u, k, left).unflatten(1, (info.batch_size, -1)), 1
 
-else:
 
-    class _FFTConv(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
-            ctx.save_for_backward(u, k)
-            ctx.left = left
-            return _forward(u, k, left)
+class _FFTConvBackward(torch.autograd.Function):
+    """The gradients as a function of their own, so that ``torch.func.vmap`` finds its rule."""
 
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-            return (*_backward(grad, *ctx.saved_tensors, ctx.left), None)
+    @staticmethod
+    def forward(grad: Tensor, u: Tensor, k: Tensor, left: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        return _backward(grad, u, k, left)
 
-    fft_conv = _FFTConv.apply
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise RuntimeError(
+            "the FFT long convolution has no second derivative; use mmhyena.ops.use_backend('dft'), which has one"
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, grad: Tensor, u: Tensor, k: Tensor, left: tuple[int, ...]) -> tuple:
+        grad, folded = _fold_vmap(info, in_dims[0:1] + in_dims[2:3], grad, k)
+        u, _ = _fold_vmap(info, in_dims[1:3], u, k)
+        grad_u, grad_k = _FFTConvBackward.apply(grad, u, folded, left)
+        return (grad_u.unflatten(1, (info.batch_size, -1)), grad_k.unflatten(0, (info.batch_size, -1))), (1, 0)
+
+
+_compiled_conv = opaque_conv('fft_conv', _forward, _backward, _empty_map)
+
+
+def fft_conv(u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
+    """Convolve real ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` cropped to ``axes``, of the same dtype."""
+    left = [axis.left for axis in axes]
+    if is_exporting():
+        lengths = _lengths(axes, u.shape[2:], u.device)
+        spectrum = _transform_at_once(k, lengths, [0] * len(lengths), 'forward')
+        return _exported_conv(u, spectrum, lengths, left)
+    if is_compiling() and _compiled_conv is not None:
+        return _compiled_conv(u, k, left)
+    return _FFTConv.apply(u, k, tuple(left))
+
+
+def fft_kernel(k: Tensor, axes: Sequence[AxisGeometry], spatial: Sequence[int]) -> Tensor:
+    """Return the spectrum of a kernel ``(C, *kernel)`` cropped to ``axes`` for maps of size ``spatial``."""
+    return _kernel_spectrum(k, _lengths(axes, spatial, k.device), _Padding())
+
+
+def fft_conv_prepared(u: Tensor, spectrum: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
+    """Convolve ``u`` ``(B, C, *spatial)`` with a kernel given by :func:`fft_kernel`; same shape out."""
+    lengths, left = _lengths(axes, u.shape[2:], u.device), [axis.left for axis in axes]
+    if is_exporting():
+        if _takes_tiles(u.device):
+            spectrum = spectrum.permute(0, *reversed(range(1, spectrum.dim())))
+        return _exported_conv(u, spectrum, lengths, left)
+    return _convolve(u, lengths, left, lambda tile, pad: spectrum[tile])
+
+
+def _exported_conv(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
+    """Convolve in plain operators, so that an exported program loads where this package is not installed."""
+    product = _transform_at_once(u, lengths, [0] * len(lengths), 'backward') * spectrum
+    return _invert_at_once(product, lengths, left, u.shape[2:], 'forward')

@@ -1,4 +1,4 @@
-"""Where a kernel's taps meet a map: the integer arithmetic shared by every backend of the long convolution."""
+"""How a kernel lies on a feature map: the integer arithmetic shared by every backend of the long convolution."""
 
 from __future__ import annotations
 
@@ -6,37 +6,61 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-__all__ = ['AxisGeometry', 'axis_geometry', 'fast_fft_length', 'geometry']
+import torch
+
+__all__ = ['AxisGeometry', 'ConvCase', 'axis_geometry', 'dft_length', 'fast_fft_length', 'geometry']
 
 
 class AxisGeometry(NamedTuple):
     """How the kernel lies on one axis.
 
     Attributes:
-        start: First tap that can touch the map.
+        start: First tap that can touch the feature map.
         stop: One past the last such tap.
-        left: Taps kept before the centre, so tap ``start + left`` is the one of displacement 0.
-        right: Taps kept after the centre.
-        fft_length: Length at which the circular convolution equals the linear one on the map.
+        left: Taps kept before the center, so tap ``start + left`` is the one of displacement 0.
+        right: Taps kept after the center.
     """
 
     start: int
     stop: int
     left: int
     right: int
-    fft_length: int
+
+
+class ConvCase(NamedTuple):
+    """One long convolution as its backends see it when they say whether they can serve it, and at what cost.
+
+    Attributes:
+        batch: Number of images B.
+        channels: Number of channels C.
+        spatial: Size of the feature map.
+        axes: How the kernel lies on each axis.
+        dtype: Type of the feature map.
+        device: Device of the feature map.
+        is_constant: Whether the kernel was transformed beforehand and needs no gradient.
+    """
+
+    batch: int
+    channels: int
+    spatial: tuple[int, ...]
+    axes: tuple[AxisGeometry, ...]
+    dtype: torch.dtype
+    device: torch.device
+    is_constant: bool
 
 
 @cache
-def fast_fft_length(minimum: int) -> int:
+def fast_fft_length(minimum: int, device_type: str = 'cpu') -> int:
     """Return the length of at least ``minimum`` whose transform is the fastest.
 
-    Candidates have the prime factors 2, 3, 5 and 7. Measured with MKL (docs/performance.md), time per element is
-    about the same at all multiples of 4, 0.85 of that at powers of 2 (element-wise work included), 1.2 at other even
-    and 1.5 at odd lengths.
+    Candidates have the prime factors 2, 3, 5 and 7, for which MKL and cuFFT have kernels. On a CPU (measured with MKL,
+    docs/performance.md) time per element is about the same at all multiples of 4, 0.85 of that at powers of 2
+    (element-wise work included), 1.2 at other even and 1.5 at odd lengths. Elsewhere it is the smallest even candidate.
     """
     minimum = max(2, minimum)
     candidates = [n for n in range(minimum, 2 * minimum + 1) if _is_smooth(n)]
+    if device_type != 'cpu':
+        return min(n for n in candidates if n % 2 == 0)
     return min(candidates, key=lambda n: (n * _time_per_element(n), n))
 
 
@@ -53,19 +77,24 @@ def _time_per_element(n: int) -> float:
     return 1.0 if n % 4 == 0 else 1.2 if n % 2 == 0 else 1.5
 
 
+def dft_length(axis: AxisGeometry, size: int) -> int:
+    """Return the smallest length at which the circular convolution equals the linear one on the feature map."""
+    return size + max(axis.left, axis.right)
+
+
 @lru_cache(maxsize=4096)
 def axis_geometry(size: int, kernel: int, causal: bool) -> AxisGeometry:
     """Return the geometry of a kernel of ``kernel`` taps on an axis of ``size`` pixels.
 
     A tap of displacement ``d`` reads pixel ``n - d``, so only ``|d| < size`` matters. A circular convolution of length
     ``N`` reads pixel ``n - d + N`` as well, which must lie outside the map for every kept tap: ``N >= size + left``
-    and ``N >= size + right``.
+    and ``N >= size + right`` (:func:`dft_length`).
     """
-    centre = 0 if causal else kernel // 2
-    left = min(centre, size - 1)
-    right = min(kernel - 1 - centre, size - 1)
-    start = centre - left
-    return AxisGeometry(start, start + left + right + 1, left, right, fast_fft_length(size + max(left, right)))
+    center = 0 if causal else kernel // 2
+    left = min(center, size - 1)
+    right = min(kernel - 1 - center, size - 1)
+    start = center - left
+    return AxisGeometry(start, start + left + right + 1, left, right)
 
 
 def geometry(spatial: Sequence[int], kernel: Sequence[int], causal: bool = False) -> tuple[AxisGeometry, ...]:

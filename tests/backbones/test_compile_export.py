@@ -1,11 +1,12 @@
-"""Backbones under torch.compile without a graph break, and exported without an FFT."""
+"""Backbones under torch.compile without a graph break, and exported with their kernels as constants."""
 
 import pytest
 import torch
 from mmengine.utils import digit_version
 
 from mmhyena.backbones import HyenaFormer
-from mmhyena.ops import long_conv, naive_long_conv, use_backend
+from mmhyena.layers import HyenaPixel
+from mmhyena.ops import BACKENDS, long_conv, naive_long_conv, use_backend
 
 pytestmark = pytest.mark.skipif(
     digit_version(torch.__version__) < digit_version('2.4'), reason='operators of our own in a graph need torch 2.4'
@@ -36,18 +37,85 @@ def test_compiles_as_one_graph_forward_and_backward(arch, training):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize('arch', ARCHS)
-def test_exports_without_fft(arch):
-    model, x = build(arch).eval(), torch.randn(1, 3, 32, 64)
+class Graphs:
+    """A compiler that keeps the graphs it is given and runs them as they are."""
+
+    def __init__(self):
+        self.graphs = []
+
+    def __call__(self, graph, inputs):
+        self.graphs.append(graph)
+        return graph
+
+    def names(self):
+        return [str(node.target) for graph in self.graphs for node in graph.graph.nodes]
+
+
+def test_compiled_evaluation_looks_kernels_up_and_sees_new_weights():
+    model, x = build(ARCHS[0]).eval(), torch.randn(1, 3, 32, 64)
+    compiler = Graphs()
+    compiled = torch.compile(model, fullgraph=True, backend=compiler)
+    calls = []
+    model.stages[0][0].token_mixer.long_conv.filter.register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
-        want = model(x)
+        for _ in range(2):
+            torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+        assert len(compiler.graphs) == 1
+        assert sum('constant_long_conv' in name for name in compiler.names()) == 4
+        assert not [name for name in compiler.names() if 'filter' in name or 'sin' in name.split('.')[-1]]
+        made = len(calls)
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+    assert len(compiler.graphs) == 1 and len(calls) == made + 1
+
+
+def test_use_backend_reaches_a_compiled_model(monkeypatch):
+    mixer, x = HyenaPixel(8, 15).eval(), torch.randn(1, 9, 8, 8)
+    compiled = torch.compile(mixer, fullgraph=True, backend='eager')
+    seen = []
+    plain = BACKENDS['dft']
+    spy = plain._replace(conv_prepared=lambda *args: seen.append('dft') or plain.conv_prepared(*args))
+    monkeypatch.setitem(BACKENDS, 'dft', spy)
+    with torch.no_grad():
+        with use_backend('fft'):
+            want = compiled(x)
+        assert not seen
         with use_backend('dft'):
-            program = torch.export.export(model, (x,), strict=False)
-        got = program.module()(x)
-    names = {str(node.target) for node in program.graph.nodes if node.op == 'call_function'}
-    assert not [name for name in names if 'fft' in name or 'mmhyena' in name or 'complex' in name]
-    for a, b in zip(got, want):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(compiled(x), want, rtol=1e-4, atol=1e-5)
+        assert seen == ['dft']
+
+
+def exported(model, x, backend):
+    with torch.no_grad(), use_backend(backend):
+        want = model(x)
+        program = torch.export.export(model, (x,), strict=False)
+        for a, b in zip(program.module()(x), want):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    return program, [str(node.target) for node in program.graph.nodes if node.op == 'call_function']
+
+
+@pytest.mark.parametrize('backend', ['fft', 'dft'])
+@pytest.mark.parametrize('arch', ARCHS)
+def test_exports_with_the_backend_that_was_asked_for(arch, backend):
+    model, x = build(arch).eval(), torch.randn(1, 3, 96, 64)
+    program, names = exported(model, x, backend)
+    assert any('fft' in name for name in names) == (backend == 'fft')
+    assert not [name for name in names if 'mmhyena' in name]  # it loads without this package
+    assert not [name for name in names if name.split('.')[1:2] in (['sin'], ['cos'], ['arange'], ['linspace'])]
+    convolutions = 4
+    assert len(names) / convolutions < 120
+    # Spectra have about eight numbers per pixel and channel, matrices four per pixel of an axis in 2-D.
+    size = sum(t.numel() * t.element_size() for t in program.constants.values() if isinstance(t, torch.Tensor))
+    assert size < 4e6
+
+
+def test_a_model_that_never_ran_is_exported_with_its_filters(caplog):
+    model, x = HyenaPixel(8, 15).eval(), torch.randn(1, 9, 8, 8)
+    with torch.no_grad():
+        program = torch.export.export(model, (x,), strict=False)
+        torch.testing.assert_close(program.module()(x), model(x), rtol=1e-4, atol=1e-5)
+    assert 'run the model once before it is exported' in caplog.text
 
 
 def test_exports_one_after_another_leave_nothing_behind():

@@ -1,16 +1,25 @@
-"""Cached kernels are those of the present weights, however these came about."""
+"""Kept kernels are those of the present weights, cost what they must, and stay within their bound."""
 
 import copy
+import gc
 import pickle
 import threading
 
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmhyena.layers import LongConv
-from mmhyena.layers.kernel_cache import TensorCache, tensors_of
-from mmhyena.ops import prepare_kernel, use_backend
+from mmhyena.layers import HyenaND, LongConv
+from mmhyena.layers import kernel_cache as module_under_test
+from mmhyena.layers.kernel_cache import KernelCache, kernel_cache_bytes, set_kernel_cache_limit, tensors_of
+from mmhyena.ops import use_backend
+
+
+@pytest.fixture(autouse=True)
+def _default_limit():
+    yield
+    set_kernel_cache_limit(module_under_test.DEFAULT_LIMIT)
 
 
 @pytest.fixture
@@ -31,21 +40,45 @@ def fresh(module, x):
         return module(x).detach()
 
 
+def count_calls(module):
+    calls = []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
 def assert_current(module, x):
     with torch.no_grad():
         torch.testing.assert_close(module(x), fresh(module, x))
 
 
-def test_kernel_is_made_once(module, x, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        'mmhyena.layers.long_conv.prepare_kernel', lambda *a, **k: calls.append(0) or prepare_kernel(*a, **k)
-    )
+def test_filter_runs_once_per_version_of_the_weights(module, x):
+    calls = count_calls(module.filter)
     with torch.no_grad():
-        for _ in range(3):
-            module(x)
+        for size in ((6, 5), (9, 12), (20, 3), (6, 5)):
+            module(torch.randn(1, 4, *size))
     assert len(calls) == 1
-    assert_current(module, x)
+    module.train().eval()
+    with torch.no_grad():
+        module(x)
+    assert len(calls) == 2
+
+
+def test_a_resized_filter_runs_once_per_size(module):
+    module.filter_resize = True
+    calls = count_calls(module.filter)
+    with torch.no_grad():
+        for size in ((6, 5), (9, 12), (6, 5), (9, 12)):
+            x = torch.randn(1, 4, *size)
+            torch.testing.assert_close(module(x), module(x.clone()))
+    assert len(calls) == 2
+
+
+def test_frozen_weights_keep_the_kernel_while_gradients_reach_the_map(module, x):
+    module.requires_grad_(False)
+    calls = count_calls(module.filter)
+    for _ in range(3):
+        module(x.clone().requires_grad_()).sum().backward()
+    assert len(calls) == 1
 
 
 def by_optimizer(module, x):
@@ -57,21 +90,15 @@ def by_load_state_dict(module, x):
     module.load_state_dict({name: value + 0.1 for name, value in module.state_dict().items()})
 
 
-def by_data(module, x):
-    """MMEngine's EMA hook swaps weights so; the version counter does not see it."""
+def by_data_and_mode(module, x):
+    """MMEngine's EMA hook swaps weights so; the version counter does not see it, but loops set the mode afterwards."""
     for p in module.parameters():
-        ema = p.data.clone() + 0.1
-        kept = p.data.clone()
-        p.data.copy_(ema)
-        ema.copy_(kept)
-
-
-def by_one_element(module, x):
-    module.filter.mlp[0].weight.data[3, 2] += 0.5
+        p.data.copy_(p.data.clone() + 0.1)
+    module.eval()
 
 
 def by_buffer(module, x):
-    module.window.distance.data.mul_(2)
+    module.window.distance.mul_(2)
 
 
 def by_transposing(module, x):
@@ -80,13 +107,9 @@ def by_transposing(module, x):
     weight.data = weight.data.t()
 
 
-def by_data_of_strided_memory(module, x):
-    weight = module.filter.mlp[0].weight
-    weight.data = weight.data.t().contiguous().t()
-    assert not weight.is_contiguous()
-    with torch.no_grad():
-        module(x)
-    weight.data[-1, -1] += 0.5
+def by_assignment(module, x):
+    state = {name: value + 0.1 for name, value in module.state_dict().items()}
+    module.load_state_dict(state, assign=True)
 
 
 def by_new_parameter(module, x):
@@ -98,11 +121,10 @@ def by_new_parameter(module, x):
     [
         by_optimizer,
         by_load_state_dict,
-        by_data,
-        by_one_element,
+        by_assignment,
+        by_data_and_mode,
         by_buffer,
         by_transposing,
-        by_data_of_strided_memory,
         by_new_parameter,
     ],
 )
@@ -126,20 +148,41 @@ def test_other_type_and_back(module, x):
 def test_copies_are_independent(module, x):
     assert_current(module, x)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
-        by_data(other, x)
+        by_data_and_mode(other, x)
         assert_current(other, x)
         assert_current(module, x)
         with torch.no_grad():
             assert not torch.allclose(other(x), module(x))
 
 
-def test_sizes_and_backends_in_turn(module):
-    maps = [torch.randn(1, 4, h, w) for h, w in ((6, 5), (9, 4), (30, 25), (3, 3), (1, 1), (12, 12))]
+@pytest.mark.parametrize('kind', ['LongConv', 'HyenaND'])
+def test_sizes_and_backends_in_turn(module, kind):
+    make_input = lambda h, w: torch.randn(1, 4, h, w)  # noqa: E731
+    if kind == 'HyenaND':
+        torch.manual_seed(0)
+        module = HyenaND(4, 9, order=3, direction='alternating').eval()
+        make_input = lambda h, w: torch.randn(1, h, w, 4)  # noqa: E731
+    maps = [make_input(h, w) for h, w in ((6, 5), (9, 4), (30, 25), (3, 3), (1, 1), (12, 12))]
     for _ in range(2):
         for x in maps:
             assert_current(module, x)
             with use_backend('dft'):
                 assert_current(module, x)
+
+
+@pytest.mark.parametrize('backend', ['fft', 'dft', 'direct'])
+def test_a_backend_is_used_after_a_first_forward_with_another(backend, monkeypatch):
+    module = HyenaND(4, 9).eval()
+    x = torch.randn(1, 6, 5, 4)
+    seen = []
+    monkeypatch.setattr(
+        'mmhyena.layers.long_conv.prepared_long_conv', lambda u, k, **gates: seen.append(k.backend) or u
+    )
+    with torch.no_grad():
+        module(x)
+        with use_backend(backend):
+            module(x)
+    assert seen[1] == backend
 
 
 def test_threads_share_one_module(module):
@@ -187,20 +230,10 @@ def test_training_sees_every_step(module, x):
     ids=['nan', 'scalar', 'empty', 'strided'],
 )
 def test_unchanged_tensors_of_any_kind_are_current(source):
-    cache, made = TensorCache(), []
+    cache, made = KernelCache(), []
     for _ in range(2):
-        cache.get('key', [source], lambda: made.append(0))
+        cache.get('key', [source], lambda: made.append(0) or torch.zeros(1))
     assert len(made) == 1
-
-
-@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.int8, torch.bool])
-def test_types_of_any_width_are_compared(dtype):
-    cache, source, made = TensorCache(), torch.zeros(3, dtype=dtype), []
-    for _ in range(2):
-        cache.get('key', [source], lambda: made.append(0))
-    source.data[2] = 1
-    cache.get('key', [source], lambda: made.append(0))
-    assert len(made) == 2
 
 
 def test_storage_of_weights_can_be_resized(module, x):
@@ -211,18 +244,101 @@ def test_storage_of_weights_can_be_resized(module, x):
     size = storage.nbytes()
     storage.resize_(0)
     storage.resize_(size)
-    module.skip.data.copy_(values)
+    with torch.no_grad():
+        module.skip.copy_(values)
     assert_current(module, x)
 
 
-def test_least_recently_used_value_goes_first():
-    cache, source = TensorCache(capacity=2), torch.zeros(1)
+def test_least_recently_used_value_goes_first_and_costly_ones_last():
+    base = kernel_cache_bytes()
+    set_kernel_cache_limit(base + 3 * 400)
+    cache, source = KernelCache(), torch.zeros(1)
     made = []
+
+    def get(key, is_costly=False):
+        cache.get(key, [source], lambda: made.append(key) or torch.zeros(100), is_costly=is_costly)
+
+    get('kernel', True)
     for key in 'abacab':
-        cache.get(key, [source], lambda key=key: made.append(key) or key)
-    assert made == ['a', 'b', 'c', 'b']
+        get(key)
+    assert made == ['kernel', 'a', 'b', 'c', 'b']
+    get('kernel', True)
+    assert made[-1] == 'b'
+    assert kernel_cache_bytes() - base == 1200
+
+
+def test_bytes_are_bounded_over_many_sizes_of_many_modules(module, x):
+    modules = [module, *(copy.deepcopy(module) for _ in range(3))]
+    module_under_test._store.shrink()
+    set_kernel_cache_limit(kernel_cache_bytes() + 2**17)
+    peak = 0
+    calls = [count_calls(m.filter) for m in modules]
+    for side in range(3, 40):
+        for m in modules:
+            with torch.no_grad():
+                m(torch.randn(1, 4, side, side + 3))
+            peak = max(peak, kernel_cache_bytes())
+    assert peak <= module_under_test._store.limit
+    assert all(len(c) == 1 for c in calls)  # transforms leave before kernels
+    assert_current(module, x)
+
+
+def test_nothing_is_kept_where_nothing_fits(module, x):
+    set_kernel_cache_limit(0)
+    calls = count_calls(module.filter)
+    for _ in range(2):
+        assert_current(module, x)
+    assert kernel_cache_bytes() == 0 and len(calls) == 4
+    with pytest.raises(ValueError, match='must not be negative'):
+        set_kernel_cache_limit(-1)
+
+
+def test_bytes_are_given_back_with_the_module_and_by_the_mode(module, x):
+    base = kernel_cache_bytes()
+    other = copy.deepcopy(module)
+    with torch.no_grad():
+        other(x)
+    assert kernel_cache_bytes() > base
+    other.train()
+    assert kernel_cache_bytes() == base
+    with torch.no_grad():
+        other.eval()(x)
+    assert kernel_cache_bytes() > base
+    del other
+    gc.collect()
+    assert kernel_cache_bytes() == base
+
+
+def test_a_module_that_was_used_is_pickled_without_its_kernels(module, x):
+    cold = len(pickle.dumps(module))
+    with torch.no_grad():
+        module(torch.randn(1, 4, 40, 40))
+    assert abs(len(pickle.dumps(module)) - cold) < 16  # the modules' handles may differ in length
 
 
 def test_tensors_of_finds_what_parameters_and_buffers_do(module):
     want = {id(t) for t in (*module.parameters(), *module.buffers())}
     assert {id(t) for t in tensors_of(module)} == want
+
+
+def test_fake_meta_and_functional_tensors_are_never_kept(module, x):
+    base = kernel_cache_bytes()
+    with torch.no_grad():
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            assert module(mode.from_tensor(x)).shape == x.shape
+        assert copy.deepcopy(module).to('meta')(x.to('meta')).shape == x.shape
+        weights = {name: torch.stack([p, 2 * p]) for name, p in module.named_parameters()}
+        call = lambda w: torch.func.functional_call(module, w, (x,))  # noqa: E731
+        got = torch.func.vmap(call)(weights)
+    assert kernel_cache_bytes() == base
+    torch.testing.assert_close(got[0], fresh(module, x))
+    assert_current(module, x)
+
+
+def test_gates_are_applied_by_every_path(module, x):
+    pre, post = torch.randn_like(x), torch.randn_like(x)
+    want = post * fresh(module, pre * x)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x, pre=pre, post=post), want)
+    torch.testing.assert_close(module(x, pre=pre, post=post).detach(), want)
+    torch.testing.assert_close(module(x, module.kernel(x.shape[2:]), pre=pre, post=post).detach(), want)

@@ -1,88 +1,87 @@
-"""Gate, long convolution and gate as one operator, fused into one kernel where Triton and the shape allow it."""
+"""Gate, long convolution and gate as one operator, fused into one Triton kernel.
+
+``y = post * (k * (pre * u))``: the kernel reads each feature map once and writes it once. Transforms are matrix
+products on tensor cores, as in :mod:`mmhyena.ops.dft`. They multiply in the type of the map (float16 in float32, which
+its sums would overflow) and add in float32.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmhyena.ops.dft import dft_conv, dft_kernel, dft_length
-from mmhyena.ops.geometry import AxisGeometry, geometry
-from mmhyena.ops.long_conv import long_conv
-from mmhyena.ops.mode import is_compiling, is_exporting
+from mmhyena.ops.dft import dft_conv, dft_kernel
+from mmhyena.ops.geometry import AxisGeometry, ConvCase, dft_length
+from mmhyena.ops.mode import in_functorch, is_compiling, is_exporting
 
-__all__ = ['fused_reason', 'gated_long_conv']
+__all__ = ['cost', 'reason', 'triton_conv', 'triton_conv_prepared', 'triton_kernel']
 
 # Transforms longer than this do not fit the registers of one program.
 MAX_LENGTH = 128
 
 
-def gated_long_conv(
-    u: Tensor,
-    k: Tensor,
-    skip: Tensor | None = None,
-    *,
-    pre: Tensor | None = None,
-    post: Tensor | None = None,
-    fused: bool | None = None,
-) -> Tensor:
-    """Return ``post * long_conv(pre * u, k, skip)``, centred.
+def reason(case: ConvCase) -> str | None:
+    """Return why this backend cannot serve ``case``, or None if it can."""
+    if is_compiling() or is_exporting() or in_functorch():
+        return 'the graph is being compiled, exported or transformed by torch.func'
+    if len(case.spatial) != 2 or case.batch == 0:
+        return 'it takes non-empty maps (B, C, H, W)'
+    if case.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f'it does not compute in {case.dtype}'
+    if not (_has_triton() and (case.device.type == 'cuda' or _is_interpreted())):
+        return 'it needs Triton 3 and a CUDA device'
+    if max(_lengths(case.axes, case.spatial)) > MAX_LENGTH:
+        return f'it takes transforms of at most {MAX_LENGTH} points'
+    return None
 
-    The fused kernel reads each map once and writes it once: gate, transform by matrix products, product with the
-    kernel's spectrum, inverse, gate. It multiplies in the type of ``u`` (float16 in float32, which its sums would
-    overflow) and adds in float32.
+
+def cost(case: ConvCase) -> float:
+    """Return the estimated nanoseconds per image and channel: the larger of the products' and the memory's time."""
+    if case.device.type != 'cuda':
+        return float('inf')  # the interpreter is for tests, which name the backend
+    (height, width), (rows, columns) = case.spatial, _lengths(case.axes, case.spatial)
+    half = rows // 2 + 1
+    flops = 2 * 2 * (2 * half * height * width + 4 * half * columns * width)
+    rate = 3e4 if case.dtype == torch.float32 else 2e5  # flops per nanosecond; float32 without tensor cores
+    size = torch.finfo(case.dtype).bits // 8
+    return (1 if case.is_constant else 4) * max(flops / rate, 4 * size * height * width / 3e3)
+
+
+def triton_kernel(k: Tensor, axes: Sequence[AxisGeometry], spatial: Sequence[int]) -> Tensor:
+    """Return the spectrum ``(C, F, 2, N)`` of a kernel ``(C, *kernel)`` cropped to ``axes``."""
+    return dft_kernel(k, axes, spatial).permute(3, 0, 1, 2).contiguous()
+
+
+def triton_conv_prepared(
+    u: Tensor, spectrum: Tensor, axes: Sequence[AxisGeometry], pre: Tensor | None = None, post: Tensor | None = None
+) -> Tensor:
+    """Return ``post * (k * (pre * u))`` with a kernel given by :func:`triton_kernel`, in the type of ``u``."""
+    return _run(u, spectrum, pre, post, axes)
+
+
+def triton_conv(
+    u: Tensor, k: Tensor, axes: Sequence[AxisGeometry], pre: Tensor | None = None, post: Tensor | None = None
+) -> Tensor:
+    """Return ``post * (k * (pre * u))``, differentiable once.
 
     Args:
-        u: Map ``(B, C, H, W)``.
-        k: Kernel ``(C, *kernel)``.
-        skip: Weight of the convolution's input, ``(C,)``.
+        u: Feature map ``(B, C, H, W)``.
+        k: Kernel ``(C, *kernel)`` in float32, cropped to ``axes``.
+        axes: How the kernel lies on the map.
         pre: Gate before the convolution, shape of ``u``, or None.
         post: Gate after it, shape of ``u``, or None.
-        fused: Whether to use the fused kernel; None for where it is possible.
-
-    Returns:
-        Map of the shape and dtype of ``u``.
-
-    Raises:
-        ValueError: If shapes do not fit, or ``fused`` is True where that is impossible, with the reason.
     """
-    for name, gate in (('pre', pre), ('post', post)):
-        if gate is not None and gate.shape != u.shape:
-            raise ValueError(f'{name} must have the shape {tuple(u.shape)} of the map, got {tuple(gate.shape)}')
-    reason = fused_reason(u, k) if fused is not False else 'it was not asked for'
-    if fused and reason:
-        raise ValueError(f'the fused kernel cannot be used: {reason}')
-    if reason:
-        y = long_conv(u if pre is None else u * pre, k, skip)
-        return y if post is None else y * post
-    axes = geometry(u.shape[2:], k.shape[1:])
-    kernel = k[:, axes[0].start : axes[0].stop, axes[1].start : axes[1].stop].float()
-    if skip is not None:
-        centre = torch.zeros(kernel.shape[1:], device=k.device)
-        centre[axes[0].left, axes[1].left] = 1
-        kernel = kernel + skip.float()[:, None, None] * centre
-    with torch.autocast(u.device.type, enabled=False):
-        return _FusedConv.apply(u, kernel, pre, post, axes)
+    return _FusedConv.apply(u, k, pre, post, tuple(axes))
 
 
-def fused_reason(u: Tensor, k: Tensor) -> str | None:
-    """Return why the fused kernel cannot serve this map and kernel, or None if it can."""
-    if is_compiling() or is_exporting():
-        return 'the graph is being compiled or exported'
-    if u.dim() != 4 or k.dim() != 3 or u.numel() == 0:
-        return 'it takes non-empty maps (B, C, H, W)'
-    if u.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f'it does not compute in {u.dtype}'
-    if not (_has_triton() and (u.is_cuda or _is_interpreted())):
-        return 'it needs Triton 3 and a CUDA device'
-    axes = geometry(u.shape[2:], k.shape[1:])
-    longest = max(dft_length(axis, size) for axis, size in zip(axes, u.shape[2:]))
-    if longest > MAX_LENGTH:
-        return f'transforms of {longest} points exceed its {MAX_LENGTH}'
-    return None
+def _lengths(axes: Sequence[AxisGeometry], spatial: Sequence[int]) -> list[int]:
+    return [dft_length(axis, size) for axis, size in zip(axes, spatial)]
 
 
 @cache
@@ -102,31 +101,33 @@ class _FusedConv(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, u: Tensor, k: Tensor, pre: Tensor | None, post: Tensor | None, axes: tuple[AxisGeometry, ...]
+        u: Tensor, k: Tensor, pre: Tensor | None, post: Tensor | None, axes: tuple[AxisGeometry, ...]
     ) -> Tensor:
-        ctx.save_for_backward(u, k, pre, post)
-        ctx.axes = axes
-        return _run(u, _spectrum(k, axes, u.shape[2:]), pre, post, axes)
+        return _run(u, triton_kernel(k, axes, u.shape[2:]), pre, post, axes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        *tensors, ctx.axes = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (u, k, pre, post), axes = ctx.saved_tensors, ctx.axes
-        spectrum = _spectrum(k, axes, u.shape[2:])
-        grad_post = None
-        if post is not None and ctx.needs_input_grad[3]:
+        spectrum = triton_kernel(k, axes, u.shape[2:])
+        needs_u, needs_k, needs_pre, needs_post, _ = ctx.needs_input_grad
+        grad_u = grad_k = grad_pre = grad_post = None
+        if needs_post:
             grad_post = grad * _run(u, spectrum, pre, None, axes)
-        gated = u if pre is None else u * pre
-        inner = _run(grad, spectrum * spectrum.new_tensor([1.0, -1.0])[:, None], post, None, axes)
-        grad_k = _kernel_gradient(gated, grad if post is None else grad * post, k, axes)
-        if pre is None:
-            return inner, grad_k, None, grad_post, None
-        return inner * pre, grad_k, inner * u, grad_post, None
-
-
-def _spectrum(k: Tensor, axes: tuple[AxisGeometry, ...], spatial: tuple[int, ...]) -> Tensor:
-    """Spectrum ``(C, F, 2, N)`` of a kernel ``(C, *kernel)``."""
-    return dft_kernel(k, axes, spatial).permute(3, 0, 1, 2).contiguous()
+        if needs_k:
+            gated = u if pre is None else u * pre
+            grad_k = _kernel_gradient(gated, grad if post is None else grad * post, k, axes)
+        if needs_u or needs_pre:
+            spectrum[:, :, 1].neg_()  # the conjugate
+            inner = _run(grad, spectrum, post, None, axes)
+            grad_u = inner if pre is None else inner * pre
+            grad_pre = inner * u if needs_pre else None
+        return grad_u, grad_k, grad_pre, grad_post, None
 
 
 def _kernel_gradient(u: Tensor, grad: Tensor, k: Tensor, axes: tuple[AxisGeometry, ...]) -> Tensor:
@@ -136,10 +137,7 @@ def _kernel_gradient(u: Tensor, grad: Tensor, k: Tensor, axes: tuple[AxisGeometr
     return torch.autograd.grad(y, kernel, grad.float())[0]
 
 
-def _run(
-    u: Tensor, spectrum: Tensor, pre: Tensor | None, post: Tensor | None, axes: tuple[AxisGeometry, ...]
-) -> Tensor:
+def _run(u: Tensor, spectrum: Tensor, pre: Tensor | None, post: Tensor | None, axes: Sequence[AxisGeometry]) -> Tensor:
     from mmhyena.ops.triton.kernel import fused_conv  # imported here: needs Triton
 
-    lengths = [dft_length(axis, size) for axis, size in zip(axes, u.shape[2:])]
-    return fused_conv(u, spectrum, lengths, pre, post)
+    return fused_conv(u, spectrum, _lengths(axes, u.shape[2:]), pre, post)

@@ -1,8 +1,8 @@
-"""The Triton kernel of :func:`~mmhyena.ops.triton.gated_conv.gated_long_conv`; no other module imports Triton.
+"""The Triton kernel of :mod:`mmhyena.ops.triton.gated_conv`; no other module imports Triton.
 
 One program convolves one channel of one image. With the half transform along the rows (``F`` frequencies) and the
-full one along the columns (``N``), a map ``X`` becomes ``(A X) B`` by four real matrix products a stage, all operands
-in registers. Sizes are padded to powers of two of at least 16, the smallest product of a tensor core.
+full one along the columns (``N``), a feature map ``X`` becomes ``(A X) B`` by four real matrix products per stage, all
+operands in registers. Sizes are padded to powers of two of at least 16, the smallest product of a tensor core.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from mmhyena.ops.dft import _full_matrices, _half_matrices
+from mmhyena.ops.dft import full_matrix, half_matrix
 
 __all__ = ['fused_conv']
 
@@ -105,25 +106,28 @@ def _matrices(
     height: int, width: int, lengths: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, ...]:
     h, w, f, n = (_padded(size) for size in (height, width, lengths[0] // 2 + 1, lengths[1]))
-    forward, inverse = _half_matrices(height, lengths[0], 0)
-    full, _ = _full_matrices(width, lengths[1], 0)  # [[cos, sin], [-sin, cos]], each (N, W)
-    cos, sin = full[: lengths[1], :width], full[: lengths[1], width:]
-    matrices = (
-        _pad(forward[0::2], f, h),
-        _pad(forward[1::2], f, h),
-        _pad(inverse[:, 0::2], h, f),
-        _pad(inverse[:, 1::2], h, f),
-        _pad(cos.t(), w, n),
-        _pad(sin.t(), w, n),
-    )
-    return tuple(matrix.to(device, dtype).contiguous() for matrix in matrices)
+    exact: dict[str, Any] = dict(device=torch.device('cpu'), dtype=torch.float64)
+    with torch.inference_mode(False):
+        forward = half_matrix(height, lengths[0], 0, False, **exact)
+        inverse = half_matrix(height, lengths[0], 0, True, **exact)
+        full = full_matrix(width, lengths[1], 0, False, **exact)  # [[cos, sin], [-sin, cos]], each (N, W)
+        cos, sin = full[: lengths[1], :width], full[: lengths[1], width:]
+        matrices = (
+            _pad(forward[0::2], f, h),
+            _pad(forward[1::2], f, h),
+            _pad(inverse[:, 0::2], h, f),
+            _pad(inverse[:, 1::2], h, f),
+            _pad(cos.t(), w, n),
+            _pad(sin.t(), w, n),
+        )
+        return tuple(matrix.to(device, dtype).contiguous() for matrix in matrices)
 
 
 def fused_conv(u: Tensor, spectrum: Tensor, lengths: Sequence[int], pre: Tensor | None, post: Tensor | None) -> Tensor:
-    """Return ``post * (K * (pre * u))``.
+    """Return ``post * (K * (pre * u))``, launched on the device of ``u`` whichever is current.
 
     Args:
-        u: Map ``(B, C, H, W)`` of any strides.
+        u: Feature map ``(B, C, H, W)`` of any strides.
         spectrum: Spectrum of the kernel, ``(C, lengths[0] // 2 + 1, 2, lengths[1])``, float32.
         lengths: Transform lengths of both axes.
         pre: Gate of the input, shape of ``u``, or None.
@@ -134,17 +138,18 @@ def fused_conv(u: Tensor, spectrum: Tensor, lengths: Sequence[int], pre: Tensor 
     padded = spectrum.new_zeros(channels, f, 2, n)
     padded[:, : spectrum.shape[1], :, : lengths[1]] = spectrum
     operand = torch.bfloat16 if u.dtype == torch.bfloat16 else torch.float32
-    matrices = _matrices(height, width, tuple(lengths), operand, u.device)
+    matrices = _matrices(height, width, (lengths[0], lengths[1]), operand, u.device)
     y = torch.empty_like(u)
     gates = [u if gate is None else gate for gate in (pre, post)]
-    _kernel[(batch * channels,)](
-        u, *gates, y, padded, *matrices,
-        channels, height, width, 1.0 / lengths[1],
-        *u.stride(), *gates[0].stride(), *gates[1].stride(), *y.stride(),
-        HAS_PRE=pre is not None, HAS_POST=post is not None,
-        H=_padded(height), W=_padded(width), F=f, N=n,
-        OPERAND=tl.bfloat16 if operand == torch.bfloat16 else tl.float32,
-        PRECISION=_precision(u.dtype),
-        num_warps=8,
-    )  # fmt: skip
+    with torch.cuda.device_of(u):  # Triton launches on the current device
+        _kernel[(batch * channels,)](
+            u, *gates, y, padded, *matrices,
+            channels, height, width, 1.0 / lengths[1],
+            *u.stride(), *gates[0].stride(), *gates[1].stride(), *y.stride(),
+            HAS_PRE=pre is not None, HAS_POST=post is not None,
+            H=_padded(height), W=_padded(width), F=f, N=n,
+            OPERAND=tl.bfloat16 if operand == torch.bfloat16 else tl.float32,
+            PRECISION=_precision(u.dtype),
+            num_warps=8,
+        )  # fmt: skip
     return y
