@@ -16,7 +16,8 @@ from torch import Tensor
 from benchmarks.harness import check_agreement, machine_facts, time_pairs, write_csv
 from benchmarks.official_formula import formula_long_conv
 from mmhyena.errors import UserError
-from mmhyena.ops.triton.gated_conv import fused_reason, gated_long_conv
+from mmhyena.ops import BACKENDS, long_conv
+from mmhyena.ops.geometry import ConvCase, geometry
 from mmhyena.utils.cli import run_cli
 
 
@@ -27,6 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--channels', type=int, default=64)
     parser.add_argument('--size', type=int, default=56)
     parser.add_argument('--kernel', type=int, default=111)
+    parser.add_argument('--backend', choices=BACKENDS, default='triton', help='what is compared with the formula')
     parser.add_argument('--rounds', type=int, default=50)
     parser.add_argument('--tflops', type=float, default=989.0, help='dense bfloat16 peak of the device')
     parser.add_argument('--gbytes', type=float, default=4800.0, help='memory bandwidth of the device in GB/s')
@@ -49,18 +51,19 @@ def roofline_ms(args: argparse.Namespace) -> float:
 def benchmark(args: argparse.Namespace) -> None:
     """Compare, time and print."""
     if not torch.cuda.is_available():
-        raise UserError('no CUDA device is at hand; the kernel is tested on a CPU by tests/ops/test_fused.py')
+        raise UserError('no CUDA device is at hand; the kernel is tested on a CPU by tests/ops/triton')
     torch.manual_seed(0)
     shape = (args.batch, args.channels, args.size, args.size)
     u, pre, post, weight = (torch.randn(shape, device='cuda', dtype=torch.bfloat16) for _ in range(4))
     k = torch.randn(args.channels, args.kernel, args.kernel, device='cuda') / args.kernel
     skip = torch.randn(args.channels, device='cuda')
-    if reason := fused_reason(u, k):
-        raise UserError(f'the fused kernel cannot be used: {reason}')
+    case = ConvCase(*shape[:2], shape[2:], geometry(shape[2:], k.shape[1:]), u.dtype, u.device, False)
+    if reason := BACKENDS[args.backend].reason(case):
+        raise UserError(f'backend {args.backend!r} cannot be used: {reason}')
     leaves = [t.requires_grad_() for t in (u, pre, post, k, skip)]
 
     def ours() -> Tensor:
-        return gated_long_conv(u, k, skip, pre=pre, post=post, fused=True)
+        return long_conv(u, k, skip, pre=pre, post=post, backend=args.backend)
 
     def formula() -> Tensor:
         return post * formula_long_conv(pre * u, k, skip)

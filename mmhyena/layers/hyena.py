@@ -60,8 +60,9 @@ class GatedMixer(TokenMixer):
         """Mix ``x`` ``(B, *spatial, C)``, with the kernel of :meth:`prepare` if it was made before."""
         wide = self.in_proj(self.flatten(x)).movedim(-1, 1)  # (B, 3C, *axes), channels last in memory
         product, gate = self.split_gate(self.short_conv(wide).movedim(1, -1))
-        mixed = self.long_conv(self.gate_norm(product).movedim(-1, 1), prepared)  # (B, C, *axes)
-        return self.out_proj(self.out_norm(gate * mixed.movedim(1, -1))).view_as(x)
+        product, gate = self.gate_norm(product).movedim(-1, 1), gate.movedim(-1, 1)  # (B, C, *axes)
+        mixed = self.long_conv(product, prepared, post=gate)
+        return self.out_proj(self.out_norm(mixed.movedim(1, -1))).view_as(x)
 
 
 @MODELS.register_module()

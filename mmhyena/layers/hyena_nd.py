@@ -93,10 +93,9 @@ class DirectionalLongConv(LongConv):
             kernel_size,
             filter,
             window,
-            causal=direction.causal,
+            causal=not direction.centered,
             filter_resize=filter_resize,
         )
-        self.is_one_sided = not direction.centered
         self.steps = order - 1
         self.direction = direction
         if hasattr(self.filter, 'scale_') and not self.skip.is_meta:
@@ -110,9 +109,14 @@ class DirectionalLongConv(LongConv):
             steps = zip(kernel.chunk(self.steps), self.skip.chunk(self.steps))
             return [self.direction.kernel(*tensors, step) for step, tensors in enumerate(steps)]
 
+    @property
+    def convolves_causally(self) -> bool:
+        """Whether the direction leaves displacement 0 at the first tap."""
+        return self.direction.causal
+
     def _taps(self, spatial: Sequence[int]) -> tuple[int, ...]:
         taps = super()._taps(spatial)  # a direction pads the kernels of a filter that looks one way
-        return taps if self.causal or not self.is_one_sided else tuple(2 * n - 1 for n in taps)
+        return taps if self.direction.causal or self.direction.centered else tuple(2 * n - 1 for n in taps)
 
     def forward(
         self,

@@ -46,7 +46,7 @@ class _Store:
         return None
 
     def put(self, key: Hashable, value: Any, is_costly: bool) -> None:
-        size = sum(tensor.numel() * tensor.element_size() for tensor in _tensors_in(value))
+        size = int(sum(tensor.numel() * tensor.element_size() for tensor in _tensors_in(value)))
         with self.lock:
             self.drop([key])
             (self._costly if is_costly else self._cheap)[key] = _Entry(value, size)

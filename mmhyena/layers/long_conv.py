@@ -77,7 +77,6 @@ class LongConv(nn.Module):
         super().__init__()
         self.kernel_size = tuple(kernel_size)
         self.causal = causal
-        self.is_one_sided = causal  # where the filter's displacement 0 is: a direction may turn the kernel afterwards
         self.filter_resize = filter_resize
         size_args = dict(channels=channels, kernel_size=self.kernel_size)
         self.filter = MODELS.build(dict(filter, **size_args))
@@ -107,10 +106,15 @@ class LongConv(nn.Module):
         self._cache.clear()
         super()._load_from_state_dict(*args, **kwargs)
 
+    @property
+    def convolves_causally(self) -> bool:
+        """Whether displacement 0 is at the first tap of :meth:`kernels`, as it is at that of :meth:`kernel`."""
+        return self.causal
+
     def _size(self, spatial: Sequence[int]) -> tuple[int, ...]:
         if not self.filter_resize:
             return self.kernel_size
-        return tuple(n if self.is_one_sided else 2 * n - 1 for n in spatial)
+        return tuple(n if self.causal else 2 * n - 1 for n in spatial)
 
     def kernel(self, spatial: Sequence[int]) -> Tensor:
         """Return the differentiable kernel ``(C, *kernel)`` for maps of size ``spatial``."""
@@ -154,7 +158,7 @@ class LongConv(nn.Module):
                 return self._convolve_constant(u, step, pre, post)
             kernels = None if is_dynamo_compiling() else self._kept_kernels(u)
         kernel, skip = (self.kernels(u.shape[2:]) if kernels is None else kernels)[step]
-        return long_conv(u, kernel, skip, pre=pre, post=post, causal=self.causal)
+        return long_conv(u, kernel, skip, pre=pre, post=post, causal=self.convolves_causally)
 
     def is_constant(self) -> bool:
         """Whether no gradient reaches the weights, so that kernels may be kept: in evaluation alone."""
@@ -167,14 +171,14 @@ class LongConv(nn.Module):
             return prepared_long_conv(u, self._prepared(u, step), pre=pre, post=post)
         if is_exporting() or not hasattr(torch.library, 'custom_op'):  # the graph makes the kernel
             kernel, skip = self.kernels(u.shape[2:])[step]
-            return long_conv(u, kernel, skip, pre=pre, post=post, causal=self.causal)
+            return long_conv(u, kernel, skip, pre=pre, post=post, causal=self.convolves_causally)
         x = u if pre is None else pre * u
         y = torch.ops.mmhyena.constant_long_conv(x, self._handle, step, current_backend())
         return y if post is None else post * y
 
     def _kept_kernels(self, u: Tensor) -> Kernels:
         """Return the first level: constant kernels and skips for maps like ``u``."""
-        spatial = tuple(u.shape[2:])
+        spatial = tuple(map(int, u.shape[2:]))
         key = 'kernels', self._size(spatial)
         if is_exporting() and (kept := self._cache.peek(key)) is not None:
             return kept
@@ -187,14 +191,14 @@ class LongConv(nn.Module):
 
     def _prepared(self, u: Tensor, step: int, backend: str | None = None) -> PreparedKernel:
         """Return the second level: the transformed kernel of a step for maps like ``u``."""
-        spatial = tuple(u.shape[2:])
-        backend = choose_prepared_backend(u, self._taps(spatial), self.causal, backend)
+        spatial = tuple(map(int, u.shape[2:]))
+        backend = choose_prepared_backend(u, self._taps(spatial), self.convolves_causally, backend)
         dtype = u.dtype if u.dtype == torch.float64 else torch.float32
         key = 'prepared', step, spatial, dtype, backend
 
         def make() -> PreparedKernel:
             kernel, skip = self._kept_kernels(u)[step]
-            return prepare_kernel(kernel, skip, spatial, causal=self.causal, dtype=dtype, backend=backend)
+            return prepare_kernel(kernel, skip, spatial, causal=self.convolves_causally, dtype=dtype, backend=backend)
 
         if is_exporting():
             return self._exported(key, spatial, make)

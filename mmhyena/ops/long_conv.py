@@ -86,6 +86,11 @@ def _fold_skip(k: Tensor, skip: Tensor | None, axes: Sequence[AxisGeometry]) -> 
     return k + skip.to(k.dtype).view(-1, *(1,) * len(axes)) * center
 
 
+def _case(u: Tensor, axes: tuple[AxisGeometry, ...], is_constant: bool) -> ConvCase:
+    batch, channels, *spatial = map(int, u.shape)  # torch.jit.trace makes tensors of sizes
+    return ConvCase(batch, channels, tuple(spatial), axes, u.dtype, u.device, is_constant)
+
+
 def _run(
     name: str,
     is_prepared: bool,
@@ -141,8 +146,7 @@ def long_conv(
     """
     _check(u, k, skip, dict(pre=pre, post=post))
     axes = geometry(u.shape[2:], k.shape[1:], causal)
-    case = ConvCase(u.shape[0], u.shape[1], tuple(u.shape[2:]), axes, u.dtype, u.device, False)
-    name = choose_backend(case, backend)
+    name = choose_backend(_case(u, axes, False), backend)
     with no_autocast(u.device):
         kernel = _fold_skip(_crop(k.to(_compute_dtype(u.dtype)), axes), skip, axes)
     return _run(name, False, u, kernel, axes, pre, post)
@@ -152,9 +156,7 @@ def choose_prepared_backend(
     u: Tensor, kernel_size: Sequence[int], causal: bool = False, backend: str | None = None
 ) -> str:
     """Return the backend that :func:`prepare_kernel` would serve ``u`` ``(B, C, *spatial)`` with."""
-    spatial = tuple(u.shape[2:])
-    axes = geometry(spatial, kernel_size, causal)
-    return choose_backend(ConvCase(u.shape[0], u.shape[1], spatial, axes, u.dtype, u.device, True), backend)
+    return choose_backend(_case(u, geometry(u.shape[2:], kernel_size, causal), True), backend)
 
 
 def prepare_kernel(
@@ -176,7 +178,7 @@ def prepare_kernel(
         dtype: Type of the maps to come; the kernel is float64 for float64 and float32 for all others.
         backend: As in :func:`long_conv`.
     """
-    spatial = tuple(spatial)
+    spatial = tuple(map(int, spatial))
     axes = geometry(spatial, k.shape[1:], causal)
     case = ConvCase(1, k.shape[0], spatial, axes, dtype, k.device, True)
     name = choose_backend(case, backend)
