@@ -18,7 +18,10 @@ from mmengine.registry import Registry
 
 __all__ = [
     'DATASETS',
+    'DATA_SAMPLERS',
+    'FUNCTIONS',
     'HOOKS',
+    'LOOPS',
     'METRICS',
     'MODELS',
     'OPTIM_WRAPPERS',
@@ -73,6 +76,7 @@ MODELS = _registry(
 )
 DATASETS = _registry(
     root.DATASETS,
+    ['mmhyena.engine'],
     toolkit_modules={
         'CIFAR10': 'mmhyena.datasets.classification',
         'CIFAR100': 'mmhyena.datasets.classification',
@@ -82,7 +86,10 @@ DATASETS = _registry(
     },
 )
 METRICS = _registry(root.METRICS, ['mmhyena.engine'])
+DATA_SAMPLERS = _registry(root.DATA_SAMPLERS, ['mmhyena.engine'])
+FUNCTIONS = _registry(root.FUNCTIONS, ['mmhyena.engine'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])
+LOOPS = _registry(root.LOOPS, ['mmhyena.engine'])
 OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = _registry(root.OPTIM_WRAPPER_CONSTRUCTORS, ['mmhyena.engine'])
 PARAM_SCHEDULERS = _registry(root.PARAM_SCHEDULERS, ['mmhyena.engine'])

@@ -7,21 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import mmengine
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner, find_latest_checkpoint
-from mmengine.utils import digit_version
+from mmengine.runner import Runner
 from torch import nn
 
 from mmhyena.apis.config import adapt_to_device, check_data, default_work_dir, load_config
 from mmhyena.apis.distributed import join_cpu_group
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.pretrained import check_pretrained
+from mmhyena.apis.resume import check_work_dir, make_resumable, resume_from, run_training
 from mmhyena.apis.toolkits import Toolkit, use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
@@ -46,7 +45,7 @@ def train(
     Args:
         config: Config file.
         work_dir: Where logs and checkpoints go. Default: the config's, else ``work_dirs/<config name>``.
-        resume: ``'auto'`` for the latest checkpoint in ``work_dir``, or a checkpoint file.
+        resume: ``'auto'`` for the latest checkpoint in ``work_dir``, if there is any, or a checkpoint file.
         amp: Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
         cfg_options: Overrides with dotted keys.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
@@ -68,13 +67,15 @@ def train(
             raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {config} does not set')
         cfg.auto_scale_lr.enable = True
     check_data(cfg, ('train', 'val'))
-    if resume is not None:
-        cfg.resume, cfg.load_from = True, _resume_from(resume, cfg.work_dir)
+    check_work_dir(cfg.work_dir)
+    checkpoint = resume_from(cfg, resume)
+    make_resumable(cfg)
     check_pretrained(cfg)
     runner = Runner.from_cfg(cfg)
-    if resume is not None:
-        load_weights(_unwrap(runner.model), read_checkpoint(cfg.load_from), cfg.load_from)
-    runner.train()
+    if checkpoint is not None:
+        load_weights(_unwrap(runner.model), checkpoint, cfg.load_from)
+        del checkpoint
+    run_training(runner)
     return runner
 
 
@@ -149,22 +150,6 @@ def _prepare(
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(cfg)
     return cfg, toolkit
-
-
-def _resume_from(resume: str, work_dir: str) -> str:
-    # MMEngine 0.10.7 reads its own training state with torch.load's default, which torch 2.6 made weights-only.
-    old_engine = digit_version(mmengine.__version__) <= digit_version('0.10.7')
-    if old_engine and digit_version(torch.__version__) >= digit_version('2.6'):
-        raise UserError(
-            f'--resume: mmengine {mmengine.__version__} cannot resume with torch {torch.__version__}: '
-            "use torch below 2.6, or pip install 'mmhyena[onedl]' in a new environment"
-        )
-    if resume != 'auto':
-        return resume
-    latest = find_latest_checkpoint(work_dir)
-    if latest is None:
-        raise UserError(f'--resume: no checkpoint in {work_dir}: drop --resume to start, or name a checkpoint')
-    return latest
 
 
 def _draw_predictions(cfg: Config, toolkit: Toolkit, show_dir: str) -> None:
