@@ -4,7 +4,7 @@
 of categories of the real sets (taken from the toolkits, so the toolkit of each format must be installed)::
 
     data
-    |-- coco                        annotations/instances_{train,val}2017.json, {train,val}2017/
+    |-- coco                        annotations/{instances,panoptic}_{train,val}2017.json, {train,val}2017/
     |-- ade/ADEChallengeData2016    images/{training,validation}/, annotations/{training,validation}/
     |-- cityscapes                  leftImg8bit/{train,val}/<city>/, gtFine/{train,val}/<city>/
     |-- imagenet                    {train,val}/<wnid>/, meta/{train,val}.txt

@@ -12,7 +12,7 @@ from mmhyena.datasets.shapes import SPLITS, generate_shapes
 from mmhyena.testing import classification, dense
 from mmhyena.testing.writer import Writer
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

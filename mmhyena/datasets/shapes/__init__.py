@@ -21,6 +21,8 @@ Tree::
     |-- val/000000.jpg ...
     |-- annotations
     |   |-- instances_{train,val}.json         COCO instances, masks as RLE (rings have holes), category ids 1 .. 5
+    |   |-- panoptic_{train,val}.json          COCO panoptic: figures are things, the background is stuff, id 6
+    |   |-- panoptic_{train,val}/000000.png    segment ids
     |   |-- {training,validation}/000000.png   ADE20K-style label maps
     |-- images/{training,validation}           the same images under ADE20K's names (hard links)
     `-- classification
