@@ -209,12 +209,13 @@ class LearnedMaskAttention(TokenMixer):
         qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, N, head_dim)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, heads, N, N)
+        wide = torch.promote_types(scores.dtype, torch.float32)
         if self.normalization == 'frobenius':
             weights = scores * mask
-            # In float32: the squares of half-precision scores overflow.
-            norm = torch.linalg.matrix_norm(weights.float(), keepdim=True) + 1e-8
+            # In float32 at least: the squares of half-precision scores overflow.
+            norm = torch.linalg.matrix_norm(weights.to(wide), keepdim=True) + 1e-8
         else:
             weights = scores.softmax(-1) * mask
-            norm = weights.float().abs().sum(-1, keepdim=True) + 1e-8
+            norm = weights.to(wide).abs().sum(-1, keepdim=True) + 1e-8
         y = (weights / norm).to(v.dtype) @ v  # (B, heads, N, head_dim)
         return self.proj(y.transpose(1, 2).flatten(2)).view_as(x)
