@@ -81,6 +81,7 @@ DATASETS = _registry(
         'CIFAR10': 'mmhyena.datasets.classification',
         'CIFAR100': 'mmhyena.datasets.classification',
         'CelebA': 'mmhyena.datasets.classification',
+        'ClassFolders': 'mmhyena.datasets.class_folders',
         'SolidVolumes': 'mmhyena.datasets.volumes',
         'TinyImageNet': 'mmhyena.datasets.classification',
     },

@@ -22,26 +22,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def run(args: argparse.Namespace) -> None:
+    """Evaluate as the arguments say."""
+    from mmhyena.apis.config import parse_overrides
+    from mmhyena.apis.run import evaluate
+
+    evaluate(
+        args.config,
+        args.checkpoint,
+        work_dir=args.work_dir,
+        out=args.out,
+        show_dir=args.show_dir,
+        tta=args.tta,
+        fuse=not args.no_fuse,
+        cfg_options=parse_overrides(args.cfg_options),
+        launcher=args.launcher,
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Test, and return the exit code."""
     args = parse_args(argv)
     prepare_process(args.local_rank)
-    from mmhyena.apis.config import parse_overrides
-    from mmhyena.apis.run import evaluate
-
-    return run_cli(
-        lambda: evaluate(
-            args.config,
-            args.checkpoint,
-            work_dir=args.work_dir,
-            out=args.out,
-            show_dir=args.show_dir,
-            tta=args.tta,
-            fuse=not args.no_fuse,
-            cfg_options=parse_overrides(args.cfg_options),
-            launcher=args.launcher,
-        )
-    )
+    return run_cli(lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -26,24 +26,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def run(args: argparse.Namespace) -> None:
+    """Train as the arguments say."""
+    from mmhyena.apis.config import parse_overrides
+    from mmhyena.apis.run import train
+
+    train(
+        args.config,
+        work_dir=args.work_dir,
+        resume=args.resume,
+        amp=args.amp,
+        cfg_options=parse_overrides(args.cfg_options),
+        launcher=args.launcher,
+        auto_scale_lr=args.auto_scale_lr,
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, and return the exit code."""
     args = parse_args(argv)
     prepare_process(args.local_rank)
-    from mmhyena.apis.config import parse_overrides
-    from mmhyena.apis.run import train
-
-    return run_cli(
-        lambda: train(
-            args.config,
-            work_dir=args.work_dir,
-            resume=args.resume,
-            amp=args.amp,
-            cfg_options=parse_overrides(args.cfg_options),
-            launcher=args.launcher,
-            auto_scale_lr=args.auto_scale_lr,
-        )
-    )
+    return run_cli(lambda: run(args))
 
 
 if __name__ == '__main__':

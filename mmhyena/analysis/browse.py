@@ -18,7 +18,7 @@ from mmengine.structures import PixelData
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from mmhyena.apis.config import check_data
+from mmhyena.apis.checks.data import check_data
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.errors import UserError
 
@@ -48,7 +48,7 @@ def browse(cfg: Config, split: str = 'train', num: int = 16, seed: int = 0, min_
     loader_cfg = copy.deepcopy(cfg.get(f'{split}_dataloader'))
     if loader_cfg is None:
         raise UserError(f'config {cfg.filename} has no {split}_dataloader')
-    check_data(cfg, (split,))
+    check_data(cfg, (split,), evaluated=False)
     batch_size = min(loader_cfg.batch_size, num)
     loader_cfg.update(batch_size=batch_size, num_workers=0, persistent_workers=False)
     loader = Runner.build_dataloader(loader_cfg, seed=seed)

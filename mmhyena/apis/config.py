@@ -3,61 +3,75 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.config.utils import ConfigParsingError
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 
-from mmhyena.errors import UserError
+from mmhyena.apis.checks.nodes import dicts
+from mmhyena.apis.checks.values import check_parts, check_top_level, check_values, known_keys
+from mmhyena.errors import UserError, one_line
+from mmhyena.utils.overrides import parse_overrides
 
-__all__ = ['adapt_to_device', 'check_data', 'default_work_dir', 'load_config', 'parse_overrides']
+__all__ = ['adapt_to_device', 'check_config', 'default_work_dir', 'load_config', 'parse_overrides']
 
-# Keys that configs of the three toolkits read besides the Runner's own arguments.
-_EXTRA_KEYS = {'auto_scale_lr', 'tta_model', 'tta_pipeline', 'custom_imports', 'runner_type'}
+_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read a config file and merge ``overrides`` (dotted keys, as ``--cfg-options`` gives them) into it.
 
     Raises:
-        UserError: If the file is missing or cannot be parsed, or an override names an unknown top-level key.
+        UserError: If the file is missing or cannot be executed, a top-level key is misspelled, or an override names
+            an unknown one.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f'config {path} does not exist{_did_you_mean(path)}')
+    if path.suffix not in _SUFFIXES:
+        raise UserError(f'{path} is not a config: its name must end in {", ".join(_SUFFIXES)}')
     try:
         cfg = Config.fromfile(path)
-    except (ConfigParsingError, SyntaxError, NameError, KeyError, TypeError, OSError) as error:
-        raise UserError(f'config {path} cannot be read: {_one_line(error)}') from error
+    except Exception as error:  # a config is a program, which may raise anything
+        raise UserError(f'config {path} cannot be read: {one_line(error)}') from error
+    check_top_level(cfg)
     if overrides:
         _check_override_keys(cfg, overrides)
-        try:
-            cfg.merge_from_dict(dict(overrides))
-        except (KeyError, TypeError) as error:
-            raise UserError(f'--cfg-options cannot be merged into {path}: {_one_line(error)}') from error
+        for key, value in overrides.items():
+            try:
+                cfg.merge_from_dict({key: value})
+            except Exception as error:
+                raise UserError(f'--cfg-options {key}={value} cannot be merged: {one_line(error)}') from error
     return cfg
 
 
-def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """Parse ``key=value`` words as OpenMMLab's tools do: numbers, booleans, None, lists and tuples are recognised.
+def check_config(cfg: Config, splits: tuple[str, ...]) -> list[str]:
+    """Check the parts and the values of a config, and adapt settings of data loaders with one sensible meaning.
+
+    Args:
+        cfg: The config, adapted in place: no persistent workers and nothing prefetched where there are no workers.
+        splits: Which loops run: 'train', 'val', 'test'.
+
+    Returns:
+        What was adapted, one line each, to be logged.
 
     Raises:
-        UserError: For a word that is no such pair.
+        UserError: Naming the key of what is missing, of the wrong kind or out of range.
     """
-    overrides = {}
-    for word in words:
-        key, equals, value = word.partition('=')
-        if not key or not equals:
-            raise UserError(f"--cfg-options {word}: expected key=value, without blanks around '='")
-        overrides[key] = DictAction._parse_iterable(value)
-    return overrides
+    check_parts(cfg, splits)
+    check_values(cfg)
+    notes = []
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if isinstance(loader, dict) and not loader.get('num_workers'):
+            dropped = [key for key in ('persistent_workers', 'prefetch_factor') if loader.pop(key, None)]
+            if dropped:
+                notes.append(f'{split}_dataloader.num_workers is 0: {" and ".join(dropped)} dropped')
+    return notes
 
 
 def default_work_dir(cfg: Config) -> str:
@@ -87,7 +101,7 @@ def adapt_to_device(cfg: Config, amp: bool = False) -> None:
         for key in ('loss_scale', 'dtype'):
             cfg.optim_wrapper.pop(key, None)
         _log('no accelerator: mixed precision runs in bfloat16 on the CPU')
-    sync_bn = [node for node in _dicts(cfg.model) if node.get('type') == 'SyncBN']
+    sync_bn = [node for _, node in dicts(cfg.model) if node.get('type') == 'SyncBN']
     for node in sync_bn:
         node.type = 'BN'
     if sync_bn:
@@ -95,33 +109,8 @@ def adapt_to_device(cfg: Config, amp: bool = False) -> None:
     cfg.setdefault('env_cfg', ConfigDict()).setdefault('dist_cfg', ConfigDict()).backend = 'gloo'
 
 
-def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Check that the data which ``splits`` ('train', 'val', 'test') read is there, before a model is built.
-
-    Raises:
-        UserError: Naming the first folder or annotation file that is missing.
-    """
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        for dataset in _dicts(loader.dataset) if loader else ():
-            root = dataset.get('data_root')
-            if root is None or '://' in root:
-                continue
-            annotation = dataset.get('ann_file') or ''
-            for path in (Path(root), Path(root) / annotation):
-                if not path.exists():
-                    raise UserError(f'{split} data {path} does not exist: {_data_remedy(root, split)}')
-
-
-def _data_remedy(root: str, split: str) -> str:
-    if 'shapes' in root:
-        out = root.rstrip('/').removesuffix('/classification')
-        return f'generate it with python tools/dataset_converters/shapes.py --out {out}'
-    return f'put the data set there, or name its place with --cfg-options {split}_dataloader.dataset.data_root=FOLDER'
-
-
 def _check_override_keys(cfg: Config, overrides: Mapping[str, Any]) -> None:
-    known = set(cfg.keys()) | set(inspect.signature(Runner.__init__).parameters) | _EXTRA_KEYS
+    known = set(cfg.keys()) | known_keys()
     for key in overrides:
         name = key.split('.')[0]
         if name not in known:
@@ -134,20 +123,6 @@ def _did_you_mean(path: Path) -> str:
     names = [file.name for file in path.parent.glob('*.py')] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1)
     return f': did you mean {path.parent / close[0]}?' if close else ''
-
-
-def _dicts(node: Any) -> Iterator[ConfigDict]:
-    """Yield every dict inside a config value, itself included."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _dicts(child)
-
-
-def _one_line(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 def _log(message: str) -> None:

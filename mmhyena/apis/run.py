@@ -16,7 +16,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mmhyena.apis.config import adapt_to_device, check_data, default_work_dir, load_config
+from mmhyena.apis.checks.building import config_errors
+from mmhyena.apis.checks.data import check_data, saved_classes
+from mmhyena.apis.config import adapt_to_device, check_config, default_work_dir, load_config
 from mmhyena.apis.distributed import join_cpu_group
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.pretrained import check_pretrained
@@ -25,6 +27,7 @@ from mmhyena.apis.toolkits import Toolkit, use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
 from mmhyena.errors import UserError
+from mmhyena.utils.cli import make_folder
 from mmhyena.utils.memory import keep_freed_memory
 
 __all__ = ['evaluate', 'train']
@@ -60,22 +63,25 @@ def train(
     cfg, _ = _prepare(config, work_dir, cfg_options, launcher)
     if 'train_dataloader' not in cfg:
         raise UserError(f'config {config} has no train_dataloader: it can be tested, not trained')
+    notes = check_config(cfg, ('train', 'val'))
     adapt_to_device(cfg, amp)
     join_cpu_group(cfg)
     if auto_scale_lr:
         if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
             raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {config} does not set')
         cfg.auto_scale_lr.enable = True
-    check_data(cfg, ('train', 'val'))
+    notes += check_data(cfg, ('train', 'val'))
     check_work_dir(cfg.work_dir)
     checkpoint = resume_from(cfg, resume)
     make_resumable(cfg)
     check_pretrained(cfg)
-    runner = Runner.from_cfg(cfg)
-    if checkpoint is not None:
-        load_weights(_unwrap(runner.model), checkpoint, cfg.load_from)
-        del checkpoint
-    run_training(runner)
+    with config_errors(cfg):
+        runner = Runner.from_cfg(cfg)
+        _log_notes(runner, notes)
+        if checkpoint is not None:
+            load_weights(_unwrap(runner.model), checkpoint, cfg.load_from)
+            del checkpoint
+        run_training(runner)
     return runner
 
 
@@ -116,29 +122,37 @@ def evaluate(
         raise UserError(f'--out {out}: the name must end in .json (metrics) or .pkl (predictions)')
     weights = read_checkpoint(checkpoint)
     cfg, toolkit = _prepare(config, work_dir, cfg_options, launcher)
+    notes = check_config(cfg, ('test',))
     adapt_to_device(cfg)
     join_cpu_group(cfg)
-    check_data(cfg, ('test',))
+    notes += check_data(cfg, ('test',), saved_classes(weights))
     if show_dir is not None:
         _draw_predictions(cfg, toolkit, show_dir)
     if tta:
         _use_tta(cfg)
     cfg.load_from, cfg.resume = None, False
-    runner = Runner.from_cfg(cfg)
-    model = _unwrap(runner.model)
-    # MMEngine's own loader would take other weights of a checkpoint with a moving average than those checked here.
-    load_weights(model.module if tta else model, weights, checkpoint)
-    runner.logger.info(f'Loaded {checkpoint}')
-    if fuse and get_device() == 'cpu':
-        fuse_for_inference(model)
-    if out is not None and out.endswith('.pkl'):
-        runner.test_evaluator.metrics.append(_dump_predictions(toolkit, out))
-    for hook in hooks:
-        runner.register_hook(hook)
-    metrics = runner.test()
-    if out is not None and out.endswith('.json') and is_main_process():
-        mmengine.dump({key: float(value) for key, value in metrics.items()}, out, indent=2)
-    return metrics
+    with config_errors(cfg):
+        runner = Runner.from_cfg(cfg)
+        _log_notes(runner, notes)
+        model = _unwrap(runner.model)
+        # MMEngine's own loader would take other weights of a checkpoint with a moving average than those checked here.
+        load_weights(model.module if tta else model, weights, checkpoint)
+        runner.logger.info(f'Loaded {checkpoint}')
+        if fuse and get_device() == 'cpu':
+            fuse_for_inference(model)
+        if out is not None and out.endswith('.pkl'):
+            runner.test_evaluator.metrics.append(_dump_predictions(toolkit, out))
+        for hook in hooks:
+            runner.register_hook(hook)
+        metrics = runner.test()
+        if out is not None and out.endswith('.json') and is_main_process():
+            mmengine.dump({key: float(value) for key, value in metrics.items()}, out, indent=2)
+        return metrics
+
+
+def _log_notes(runner: Runner, notes: list[str]) -> None:
+    for note in notes:
+        runner.logger.warning(note)
 
 
 def _prepare(
@@ -149,6 +163,7 @@ def _prepare(
     toolkit = use_toolkit(cfg)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(cfg)
+    make_folder(cfg.work_dir, '--work-dir')
     return cfg, toolkit
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
-from mmhyena.errors import UserError
+from mmhyena.errors import TRACEBACK_VARIABLE, UserError, one_line, shows_tracebacks
 
-__all__ = ['add_run_arguments', 'parse_size', 'prepare_process', 'run_cli']
+__all__ = ['add_run_arguments', 'add_verbose_argument', 'make_folder', 'parse_size', 'prepare_process', 'run_cli']
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +22,43 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='KEY=VALUE',
-        help='override config values, e.g. train_dataloader.batch_size=4 model.backbone.out_indices=[0,1,2,3]',
+        help='override config values, e.g. train_dataloader.batch_size=4 model.backbone.out_indices=[0,1,2,3]; '
+        'values are Python literals or plain text',
     )
+    add_verbose_argument(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--verbose``, which sets the environment variable that :func:`run_cli` reads."""
+    parser.add_argument('--verbose', action=_Verbose, nargs=0, help='print the full traceback of an error')
+
+
+class _Verbose(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object) -> None:
+        os.environ[TRACEBACK_VARIABLE] = '1'
+
+
+def make_folder(name: str | Path, option: str) -> Path:
+    """Make a folder that files can be written into, and return it.
+
+    Args:
+        name: The folder.
+        option: What the user set it with, for the error.
+
+    Raises:
+        UserError: If it cannot be made, or is not writable.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(folder, os.W_OK | os.X_OK) else 'it is not writable'
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(f'{option} {name} cannot be used: {reason}; name a folder that you may write to')
+    return folder
 
 
 def parse_size(text: str, axes: int = 2) -> tuple[int, ...]:
@@ -62,6 +97,8 @@ def run_cli(command: Callable[[], object]) -> int:
     try:
         command()
     except UserError as error:
-        sys.stderr.write(f'error: {error}\n')
+        if shows_tracebacks():
+            traceback.print_exc()
+        sys.stderr.write(f'error: {one_line(error)}\n')
         return 2
     return 0
