@@ -28,6 +28,7 @@ __all__ = [
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PARAM_SCHEDULERS',
     'SCOPE',
+    'TRANSFORMS',
 ]
 
 SCOPE = 'mmhyena'
@@ -89,6 +90,7 @@ DATASETS = _registry(
 METRICS = _registry(root.METRICS, ['mmhyena.engine'])
 DATA_SAMPLERS = _registry(root.DATA_SAMPLERS, ['mmhyena.engine'])
 FUNCTIONS = _registry(root.FUNCTIONS, ['mmhyena.engine'])
+TRANSFORMS = _registry(root.TRANSFORMS, ['mmhyena.datasets.reading'])
 HOOKS = _registry(root.HOOKS, ['mmhyena.engine'])
 LOOPS = _registry(root.LOOPS, ['mmhyena.engine'])
 OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])

@@ -18,6 +18,7 @@ from torch import nn
 
 from mmhyena.apis.checks.building import config_errors
 from mmhyena.apis.checks.data import check_data, saved_classes
+from mmhyena.apis.checks.pipelines import name_files
 from mmhyena.apis.config import adapt_to_device, check_config, default_work_dir, load_config
 from mmhyena.apis.distributed import join_cpu_group
 from mmhyena.apis.fusing import fuse_for_inference
@@ -26,6 +27,7 @@ from mmhyena.apis.resume import check_work_dir, make_resumable, resume_from, run
 from mmhyena.apis.toolkits import Toolkit, use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
+from mmhyena.engine import DrawPredictionsHook
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import make_folder
 from mmhyena.utils.memory import keep_freed_memory
@@ -77,6 +79,7 @@ def train(
     check_pretrained(cfg)
     with config_errors(cfg):
         runner = Runner.from_cfg(cfg)
+        name_files(runner)
         _log_notes(runner, notes)
         if checkpoint is not None:
             load_weights(_unwrap(runner.model), checkpoint, cfg.load_from)
@@ -127,12 +130,13 @@ def evaluate(
     join_cpu_group(cfg)
     notes += check_data(cfg, ('test',), saved_classes(weights))
     if show_dir is not None:
-        _draw_predictions(cfg, toolkit, show_dir)
+        hooks = [*hooks, _drawing_hook(cfg, show_dir)]
     if tta:
         _use_tta(cfg)
     cfg.load_from, cfg.resume = None, False
     with config_errors(cfg):
         runner = Runner.from_cfg(cfg)
+        name_files(runner)
         _log_notes(runner, notes)
         model = _unwrap(runner.model)
         # MMEngine's own loader would take other weights of a checkpoint with a moving average than those checked here.
@@ -167,19 +171,10 @@ def _prepare(
     return cfg, toolkit
 
 
-def _draw_predictions(cfg: Config, toolkit: Toolkit, show_dir: str) -> None:
-    """Switch on the toolkit's own visualization hook for every test image."""
-    hook = cfg.get('default_hooks', {}).get('visualization')
-    if hook is None:
-        raise UserError(f'--show-dir needs default_hooks.visualization, which {cfg.filename} does not set')
-    show_dir = str(Path(show_dir).absolute())
-    if toolkit.task == 'classification':
-        hook.update(enable=True, out_dir=show_dir, interval=1)
-    elif toolkit.task == 'detection':
-        hook.update(draw=True, test_out_dir=show_dir, interval=1)
-    else:
-        hook.update(draw=True, interval=1)
-        cfg.visualizer.update(save_dir=show_dir)
+def _drawing_hook(cfg: Config, show_dir: str) -> Hook:
+    """Return a hook that draws every test image, with the score threshold of the config's own visualization."""
+    settings = cfg.get('default_hooks', {}).get('visualization') or {}
+    return DrawPredictionsHook(str(make_folder(show_dir, '--show-dir')), settings.get('score_thr', 0.3))
 
 
 def _use_tta(cfg: Config) -> None:

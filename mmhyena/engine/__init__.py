@@ -3,6 +3,7 @@
 from mmhyena.engine.attribute_accuracy import AttributeAccuracy
 from mmhyena.engine.checkpoint_hook import CheckpointHook, TrainingDivergedError
 from mmhyena.engine.cpu_amp import CPUAmpOptimWrapper
+from mmhyena.engine.draw_predictions_hook import DrawPredictionsHook
 from mmhyena.engine.finite_loss_hook import FiniteLossHook
 from mmhyena.engine.instance_tta import InstanceTTAModel
 from mmhyena.engine.layer_decay import LayerDecayOptimWrapperConstructor
@@ -18,6 +19,7 @@ __all__ = [
     'CheckpointHook',
     'EpochTrainLoop',
     'FiniteLossHook',
+    'DrawPredictionsHook',
     'InstanceTTAModel',
     'IterTrainLoop',
     'LayerDecayOptimWrapperConstructor',

@@ -27,6 +27,8 @@ __all__ = ['config_errors', 'find_key']
 # What the runner's methods build; {split} is that of the loop around them.
 _BUILDERS = {
     'build_model': 'model',
+    '_build_model': 'model',
+    '_build_inner': 'test_dataloader.dataset',
     'wrap_model': 'model_wrapper_cfg',
     '_init_model_weights': 'model',
     'build_optim_wrapper': 'optim_wrapper',

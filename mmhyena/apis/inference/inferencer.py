@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import numbers
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from mmengine.device import get_device
 from mmengine.registry import MODELS
 from torch import nn
 
+from mmhyena.apis.checks.building import config_errors
 from mmhyena.apis.config import load_config
 from mmhyena.apis.fusing import fuse_for_inference
-from mmhyena.apis.inference.images import ImageLike, list_images, to_bgr
+from mmhyena.apis.inference.images import MAX_PIXELS, ImageLike, list_images, to_bgr
 from mmhyena.apis.inference.results import Result
 from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
 from mmhyena.apis.model_index import IndexedModel, find_model
@@ -25,6 +27,9 @@ from mmhyena.checkpoints import read_checkpoint
 from mmhyena.errors import UserError
 
 __all__ = ['Inferencer']
+
+_LONGEST_ENLARGED = 8192
+_LONGEST_DRAWN = 32768  # matplotlib takes less than 65536 pixels a side
 
 
 class Inferencer:
@@ -36,6 +41,7 @@ class Inferencer:
             converted, with a report in the log. None takes the weights that the model index names.
         device: 'cpu', 'cuda', 'cuda:1', ...; None takes an accelerator if there is one.
         fuse: Whether to fuse the model on a CPU, see :func:`mmhyena.apis.fuse_for_inference`.
+        max_pixels: Larger images are refused.
 
     Raises:
         UserError: If the config, the checkpoint or the device is not usable.
@@ -57,7 +63,11 @@ class Inferencer:
         checkpoint: str | Path | None = None,
         device: str | None = None,
         fuse: bool = True,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
+        if max_pixels < 1:
+            raise UserError(f'max_pixels must be at least 1, got {max_pixels}')
+        self.max_pixels = max_pixels
         device = _check_device(device)
         entry = _resolve(model)
         checkpoint = _choose_checkpoint(entry, checkpoint)
@@ -65,12 +75,14 @@ class Inferencer:
         cfg = load_config(entry.config)
         self.task = use_toolkit(cfg).task
         meta = find_dataset_meta(cfg, weights)
-        built = _build_model(cfg)
+        with config_errors(cfg):
+            built = _build_model(cfg)
         load_weights(built, weights, checkpoint)
         self.model = built.to(device).eval()
         if fuse and torch.device(device).type == 'cpu':
             fuse_for_inference(self.model)
-        self._inferencer = TASK_INFERENCERS[self.task](cfg, self.model, meta)
+        with config_errors(cfg):
+            self._inferencer = TASK_INFERENCERS[self.task](cfg, self.model, meta)
         self.classes = self._inferencer.classes
 
     def __call__(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> list[Result]:
@@ -78,23 +90,50 @@ class Inferencer:
 
         Args:
             images: One image or several: a file name, an array (H, W, 3) in uint8 BGR as OpenCV and OpenMMLab have
-                it, a tensor (3, H, W) in RGB, uint8 or in [0, 1], or a PIL image.
+                it, a tensor (3, H, W) in RGB, uint8 or in [0, 1], or a PIL image; see
+                :func:`~mmhyena.apis.inference.images.to_bgr` for gray images and others. All forms of one image give
+                the same result.
             batch_size: Images per forward pass. Images of unequal size are padded to the largest of their batch, as
                 in the toolkits; that changes what a global operator sees, so results may differ a little from those
                 of one image at a time.
         """
         return list(self.stream(images, batch_size))
 
-    def stream(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 1) -> Iterator[Result]:
-        """Yield the results of ``images`` as they are ready; see :meth:`__call__`."""
-        if batch_size < 1:
-            raise UserError(f'the batch size must be at least 1, got {batch_size}')
-        waiting = iter(list_images(images))
-        while chunk := list(islice(waiting, batch_size)):
-            arrays = [to_bgr(image) for image in chunk]
-            for image, array, sample in zip(chunk, arrays, self._inferencer.predict(arrays)):
+    def stream(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        batch_size: int = 1,
+        skipped: Callable[[ImageLike, UserError], None] | None = None,
+    ) -> Iterator[Result]:
+        """Yield the results of ``images`` as they are ready; see :meth:`__call__`.
+
+        Args:
+            images: As in :meth:`__call__`.
+            batch_size: Images per forward pass.
+            skipped: Called with an image that cannot be used, and why; the others go on. By default that is an error.
+        """
+        if not isinstance(batch_size, numbers.Integral) or isinstance(batch_size, bool) or batch_size < 1:
+            raise UserError(f'the batch size must be a whole number and at least 1, got {batch_size!r}')
+        waiting = self._read(list_images(images), skipped)
+        while chunk := list(islice(waiting, int(batch_size))):
+            samples = self._inferencer.predict([array for _, array in chunk])
+            for (image, array), sample in zip(chunk, samples):
                 source = str(image) if isinstance(image, (str, Path)) else None
                 yield self._inferencer.result(sample, image=array, source=source)
+
+    def _read(
+        self, images: Iterable[ImageLike], skipped: Callable[[ImageLike, UserError], None] | None
+    ) -> Iterator[tuple[ImageLike, np.ndarray]]:
+        """Yield images and their pixels."""
+        for image in images:
+            try:
+                array = to_bgr(image, self.max_pixels)
+            except UserError as error:
+                if skipped is None:
+                    raise
+                skipped(image, error)
+                continue
+            yield image, array
 
     def draw(
         self, result: Result, score_thr: float = 0.3, opacity: float = 0.45, top_k: int = 5, min_side: int = 480
@@ -107,12 +146,20 @@ class Inferencer:
             opacity: Of masks and label maps, from 0 to 1.
             top_k: How many of the most likely classes of a classifier are written.
             min_side: Smaller images are enlarged by a whole factor to at least this many pixels a side, so that
-                lines and letters stay legible.
+                lines and letters stay legible; strips by less, so that the long side stays below 8192 pixels.
 
         Returns:
             RGB (H, W, 3), uint8.
+
+        Raises:
+            UserError: If an option is out of range, or the image is too long to be drawn.
         """
-        factor = max(1, -(-min_side // min(result.image.shape[:2])))
+        if not 0 <= opacity <= 1:
+            raise UserError(f'opacity must be from 0 to 1, got {opacity}')
+        short, long = sorted(result.image.shape[:2])
+        if long > _LONGEST_DRAWN:
+            raise UserError(f'an image of {long} pixels on one side cannot be drawn: the limit is {_LONGEST_DRAWN}')
+        factor = max(1, min(-(-min_side // short), _LONGEST_ENLARGED // long))
         return self._inferencer.draw(result.enlarged(factor), score_thr=score_thr, opacity=opacity, top_k=top_k)
 
 
@@ -138,6 +185,8 @@ def _choose_checkpoint(entry: IndexedModel, checkpoint: str | Path | None) -> st
 def _build_model(cfg: Config) -> nn.Module:
     if 'model' not in cfg:
         raise UserError(f'config {cfg.filename} has no model')
+    if not isinstance(cfg.model, dict):
+        raise UserError(f'config {cfg.filename}: model is {cfg.model!r}: set it to a dict with a type')
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = MODELS.build(cfg.model)
     model.cfg = cfg

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+import mmcv
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ from mmhyena.apis.inference.results import Classification, Detection, Result, Se
 from mmhyena.errors import UserError
 
 __all__ = ['TASK_INFERENCERS', 'TaskInferencer', 'find_dataset_meta']
+
+_LONGEST_ASPECT = 16
 
 _Colors = tuple[tuple[int, int, int], ...]
 
@@ -47,18 +50,26 @@ class TaskInferencer(ABC):
         self.palette = _full_palette(meta.get('palette'), len(self.classes))
         cfg.setdefault('visualizer', dict(type=self.visualizer_type))
         cfg.visualizer.vis_backends = None  # pictures are returned, not kept
+        pipeline = _dataset(cfg).pipeline
+        loading = next((step for step in pipeline if 'LoadImage' in str(step['type'])), {})
+        self._gray = loading.get('color_type', 'color').startswith('grayscale')
         self.inner = self._build_inner(cfg)
 
     @abstractmethod
     def _build_inner(self, cfg: Config) -> Any:
         """Return the toolkit's inferencer around the model."""
 
-    @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Return the toolkit's data samples for BGR images (H, W, 3) of any sizes, in one forward pass.
 
-        Smaller images are padded at the right and the bottom, as in the toolkits' batches.
+        Smaller images are padded at the right and the bottom, as in the toolkits' batches. A pipeline that loads images
+        in gray gets them (H, W).
         """
+        return self._forward([mmcv.bgr2gray(image) for image in images] if self._gray else images)
+
+    @torch.no_grad()
+    def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Return the data samples of images as the pipeline takes them."""
         return self.model.test_step(pseudo_collate([self.inner.pipeline(image) for image in images]))
 
     def result(self, sample: Any, **common: Any) -> Result:
@@ -108,7 +119,7 @@ class SegmentationInferencer(TaskInferencer):
         return _around(MMSegInferencer, self.model)(cfg, device=_device_of(self.model), **names)
 
     @torch.no_grad()
-    def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
+    def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Return mmseg's data samples; images are padded here, since mmseg's preprocessor refuses unequal sizes."""
         preprocessor = self.model.data_preprocessor
         fed = [preprocessor(pseudo_collate([self.inner.pipeline(image)]), False) for image in images]
@@ -149,13 +160,16 @@ class ClassificationInferencer(TaskInferencer):
         # Data sets that hold their images in memory, as CIFAR does, give RGB where image files are read as BGR.
         types = [str(transform['type']) for transform in _dataset(cfg).pipeline]
         self._in_memory = not any('LoadImage' in name for name in types)
+        self._crops = 'ResizeEdge' in types and 'CenterCrop' in types
         self.model._config = cfg
         self._visualizer = VISUALIZERS.build(dict(cfg.visualizer, name=f'mmhyena-{uuid4()}'))
         return ImageClassificationInferencer(self.model, classes=self.classes or None)
 
     @torch.no_grad()
-    def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
+    def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Return mmpretrain's data samples; its own collation refuses images of unequal sizes, another one pads."""
+        if self._crops:
+            images = [_cut_strip(image) for image in images]
         if self._in_memory:
             images = [np.ascontiguousarray(image[..., ::-1]) for image in images]
         shapes = [image.shape[:2] for image in images]
@@ -175,6 +189,17 @@ TASK_INFERENCERS: dict[str, type[TaskInferencer]] = {
     'detection': DetectionInferencer,
     'segmentation': SegmentationInferencer,
 }
+
+
+def _cut_strip(image: np.ndarray) -> np.ndarray:
+    """Return the middle of an image that is very long, of which a center crop keeps less still.
+
+    Resizing the short edge of a strip of 8000 x 8 pixels to 256 would make 256000 x 256 of it.
+    """
+    height, width = image.shape[:2]
+    limit = _LONGEST_ASPECT * min(height, width)
+    top, left = max(0, (height - limit) // 2), max(0, (width - limit) // 2)
+    return image[top : top + min(height, limit), left : left + min(width, limit)]
 
 
 def _around(inferencer: type, model: nn.Module) -> type:

@@ -164,7 +164,7 @@ def test_data_sets_in_memory_give_rgb(make_inferencer, weights, config, images, 
 @pytest.mark.parametrize(
     ('image', 'culprit'),
     [
-        (np.zeros((4, 4), np.uint8), r'shape \(H, W, 3\) and uint8 values, got \(4, 4\) uint8'),
+        (np.zeros((4, 4), np.int32), r'shape \(H, W, 3\) and uint8 values, got \(4, 4\) int32'),
         (np.zeros((4, 4, 3), np.float32), r'got \(4, 4, 3\) float32'),
         (np.zeros((0, 4, 3), np.uint8), r'got \(0, 4, 3\) uint8'),
         (torch.zeros(4, 4, 3), r'shape \(3, H, W\) in RGB.*got \(4, 4, 3\)'),
@@ -181,7 +181,7 @@ def test_unusable_images_are_named(image, culprit, make_inferencer):
 
 
 def test_unusable_settings_are_named(make_inferencer, weights, config, images, tmp_path):
-    with pytest.raises(UserError, match='batch size must be at least 1, got 0'):
+    with pytest.raises(UserError, match='at least 1, got 0'):
         make_inferencer('classification')(read(images), batch_size=0)
     with pytest.raises(UserError, match=r'does not fit the model: .*use the config it was trained with'):
         Inferencer(config('segmentation'), weights('classification'), device='cpu')
