@@ -24,8 +24,8 @@ class ReadSample:
     """A pipeline whose errors name the file.
 
     Give it to a data set as its whole pipeline: ``pipeline=[dict(type='mmhyena.ReadSample', transforms=pipeline)]``.
-    ``tools/train.py`` and ``tools/test.py`` do so themselves; the top-level key ``broken_images='skip'`` of a config sets
-    ``on_error`` for training.
+    ``tools/train.py`` and ``tools/test.py`` do so themselves; the top-level key ``broken_images='skip'`` of a config
+    sets ``on_error`` for training.
 
     Args:
         transforms: The pipeline.
