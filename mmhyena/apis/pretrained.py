@@ -1,4 +1,4 @@
-"""Weights that a config starts from: looked for before a model is built."""
+"""Weights that a config starts from: looked for before a model is built, and compared with it when they are loaded."""
 
 from __future__ import annotations
 
@@ -12,21 +12,29 @@ from mmhyena.errors import UserError
 
 __all__ = ['check_pretrained']
 
+_HOOK = 'mmhyena.OfficialCheckpointHook'
+
 
 def check_pretrained(cfg: Config) -> None:
-    """Check that every local file which ``init_cfg`` or ``load_from`` names is there.
+    """Check that every local file which ``init_cfg``, ``pretrained`` or ``load_from`` names is there.
+
+    The config gets :class:`~mmhyena.engine.OfficialCheckpointHook`, unless it has it, so that a poor match of
+    ``load_from`` or of a resumed checkpoint ends the run.
 
     Raises:
         UserError: Naming the first missing file and the key that changes it.
     """
     for key, file in _pretrained_files('model', cfg.model):
-        _check(file, f'{key}.checkpoint=FILE, or start from scratch with {key}=None')
+        _check(file, f'{key}=FILE, or start from scratch with {key.removesuffix(".checkpoint")}=None')
     if not cfg.get('resume') and cfg.get('load_from'):
         _check(cfg.load_from, 'load_from=FILE, or start from scratch with load_from=None')
+    hooks = list(cfg.get('custom_hooks') or ())
+    if not any(isinstance(hook, Mapping) and hook.get('type') == _HOOK for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=_HOOK)]
 
 
 def _check(file: str, override: str) -> None:
-    if '://' not in file and not Path(file).is_file():
+    if '://' not in file and not Path(file).expanduser().is_file():
         raise UserError(
             f'pretrained weights {file} do not exist: put the official or converted checkpoint there '
             f'(see configs/hyenapixel/README.md), name another with --cfg-options {override}'
@@ -34,10 +42,12 @@ def _check(file: str, override: str) -> None:
 
 
 def _pretrained_files(key: str, node: Any) -> Iterator[tuple[str, str]]:
-    """Yield the dotted key of every ``init_cfg`` with a checkpoint inside a config value, and the checkpoint."""
+    """Yield the dotted key of every checkpoint that ``init_cfg`` or ``pretrained`` names inside a config value."""
     if isinstance(node, Mapping):
         if node.get('type') == 'Pretrained' and node.get('checkpoint'):
-            yield key, str(node['checkpoint'])
+            yield f'{key}.checkpoint', str(node['checkpoint'])
+        if 'backbone' in node and isinstance(node.get('pretrained'), str):
+            yield f'{key}.pretrained', node['pretrained']
         children = node.items()
     elif isinstance(node, (list, tuple)):
         children = enumerate(node)

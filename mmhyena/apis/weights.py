@@ -1,67 +1,46 @@
-"""Weights into a whole model: everything fits, or nothing is done with it."""
+"""Weights into a whole model: everything fits, or it is an error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from mmhyena.checkpoints import CheckpointError, find_family, fit_official, unwrap
-from mmhyena.errors import UserError
+from mmhyena.checkpoints import find_family, fit_to_model, log_report, unwrap
+from mmhyena.errors import CheckpointError
 
 __all__ = ['load_weights']
 
-_SHOWN = 4
 
+def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Path, weights: str = 'auto') -> None:
+    """Load a checkpoint into ``model`` and check that every tensor of both has a counterpart.
 
-def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Path) -> None:
-    """Load a checkpoint into ``model`` and check that every tensor of both found its partner.
-
-    An official classifier is converted, with a report in the log. What the model itself adapts while loading (filters
-    of other kernel sizes) fits.
+    An official checkpoint is converted, with a report in the log. What the model itself adapts while loading (filters
+    of other kernel sizes) fits; counters of batch norms, which old checkpoints lack, may be missing.
 
     Args:
         model: What to fill.
         checkpoint: What :func:`mmhyena.checkpoints.read_checkpoint` gave.
         name: What to call the checkpoint in errors.
+        weights: Which weights of a checkpoint with a moving average, see :func:`mmhyena.checkpoints.unwrap`.
 
     Raises:
-        UserError: Counting what is missing, unexpected and of another shape, with the first few names of each.
+        CheckpointError: Counting what is missing, unexpected and of another shape, with the first few names of each.
     """
     try:
-        state, wrapper = unwrap(checkpoint)
+        state, wrapper = unwrap(checkpoint, weights)
+        official = find_family(state) is not None
+        fitted, report = fit_to_model(state, model, exact=True)
     except CheckpointError as error:
-        raise UserError(f'{name}: {error}') from error
-    official = find_family(state)
+        raise CheckpointError(f'{name}: {error}') from error
+    remedy = 'use the config it was trained with'
     if official:
-        state = fit_official(state, model, f'official checkpoint {name} ({wrapper})')
-    try:
-        result = model.load_state_dict(state, strict=False)
-        missing, unexpected, mismatched = result.missing_keys, result.unexpected_keys, []
-    except RuntimeError as error:
-        mismatched = [line.split()[3].rstrip(':') for line in str(error).splitlines() if 'size mismatch for' in line]
-        if not mismatched:
-            raise
-        own = model.state_dict()
-        missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
-    problems = {'missing': missing, 'unexpected': unexpected, 'of another shape': mismatched}
-    found = [f'{len(keys)} {what} ({_first(keys)})' for what, keys in problems.items() if keys]
-    if found:
-        total = len(model.state_dict())
+        log_report(report, f'official checkpoint {name} ({wrapper}):')
         remedy = (
             'it is an official classifier: take the config of its architecture and classes, or start a training from '
             'it with model.backbone.init_cfg'
-            if official
-            else 'use the config it was trained with'
         )
-        raise UserError(
-            f'checkpoint {name} does not fit the model: {total - len(missing) - len(mismatched)} of {total} tensors '
-            f'match, {", ".join(found)}; {remedy}'
-        )
-
-
-def _first(keys: Iterable[str]) -> str:
-    keys = list(keys)
-    return ', '.join(keys[:_SHOWN]) + (', ...' if len(keys) > _SHOWN else '')
+    report.require_fit(f'checkpoint {name}', 'the model', remedy)
+    model.load_state_dict(fitted, strict=False)

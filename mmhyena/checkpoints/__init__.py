@@ -4,13 +4,14 @@ Importing this package makes MMEngine read all checkpoints by :func:`read_checkp
 """
 
 from mmhyena.checkpoints.families import OFFICIAL_FAMILIES, OfficialFamily, find_family
+from mmhyena.checkpoints.fitting import fit_to_model
 from mmhyena.checkpoints.loading import (
     LoadableBackbone,
     ReportedInit,
     adapt_state_dict,
-    fit_official,
     fit_to_backbone,
     load_pretrained,
+    log_report,
 )
 from mmhyena.checkpoints.mmengine_loaders import use_our_reader
 from mmhyena.checkpoints.official import convert_official, is_official, revert_official
@@ -41,10 +42,11 @@ __all__ = [
     'convert_official',
     'convert_official_nd',
     'find_family',
-    'fit_official',
     'fit_to_backbone',
+    'fit_to_model',
     'is_official',
     'load_pretrained',
+    'log_report',
     'official_nd_config',
     'read_checkpoint',
     'render',

@@ -1,4 +1,4 @@
-"""Pretrained weights into a backbone: whatever names they come under, and never without a report."""
+"""Pretrained weights by ``init_cfg``: whatever names they come under, and never without a report."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
 from mmhyena.checkpoints.families import find_family
+from mmhyena.checkpoints.fitting import fit_to_model
 from mmhyena.checkpoints.reading import read_checkpoint
 from mmhyena.checkpoints.report import MatchReport, compare, render
 from mmhyena.checkpoints.unwrapping import strip_prefixes, unwrap
@@ -23,9 +24,9 @@ __all__ = [
     'LoadableBackbone',
     'ReportedInit',
     'adapt_state_dict',
-    'fit_official',
     'fit_to_backbone',
     'load_pretrained',
+    'log_report',
 ]
 
 _BACKBONE = 'backbone.'
@@ -70,16 +71,34 @@ def adapt_state_dict(backbone: LoadableBackbone, state_dict: dict[str, Tensor], 
 
 
 class ReportedInit(PretrainedInit):
-    """MMEngine's ``Pretrained`` with the same arguments, by :func:`load_pretrained`, which skips nothing in silence."""
+    """MMEngine's ``Pretrained`` with the same arguments, which skips nothing in silence.
+
+    Backbones of this package are filled by :func:`load_pretrained`, other modules (whole models, heads, necks,
+    backbones of the toolkits) as by ``load_from``, see :func:`~mmhyena.checkpoints.fit_to_model`.
+    """
 
     def __init__(self, checkpoint: str, weights: str = 'auto', **kwargs: Any) -> None:
         super().__init__(checkpoint, **kwargs)
         self.weights = weights
 
-    def __call__(self, module: LoadableBackbone) -> None:
+    def __call__(self, module: nn.Module) -> None:
         """Fill ``module`` and note it in MMEngine's record of initializations."""
-        load_pretrained(module, self.checkpoint, self.prefix, self.weights)
-        update_init_info(module, init_info=self._get_init_info())
+        if isinstance(module, LoadableBackbone):
+            load_pretrained(module, self.checkpoint, self.prefix, self.weights)
+        else:
+            _start_from(module, self.checkpoint, self.prefix, self.weights)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=self._get_init_info())
+
+
+def _start_from(module: nn.Module, checkpoint: str, prefix: str | None, weights: str) -> None:
+    state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
+    if prefix is not None:
+        state, _ = _below(state, prefix)
+    fitted, report = fit_to_model(state, module, exact=False)
+    log_report(report, f'{checkpoint} ({wrapper}) into {type(module).__name__}:')
+    report.require_fit(checkpoint, f'this {type(module).__name__}')
+    module.load_state_dict(fitted, strict=False)
 
 
 def load_pretrained(
@@ -93,7 +112,7 @@ def load_pretrained(
 
     Args:
         backbone: The backbone to fill.
-        checkpoint: File or URL of official or of our weights, wrapped or not; see :func:`~.reading.unwrap`.
+        checkpoint: File or URL of official or of our weights, wrapped or not; see :func:`~.unwrapping.unwrap`.
         prefix: What stands before the backbone's names in a checkpoint of ours. None finds ``backbone.`` by itself.
         weights: Which weights of a checkpoint with a moving average: ``'auto'``, ``'model'`` or ``'ema'``.
 
@@ -103,7 +122,7 @@ def load_pretrained(
     state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
     fitted, report = fit_to_backbone(state, backbone, prefix)
     title = f'{checkpoint} ({wrapper}) into {type(backbone).__name__}:'
-    _log(f'{title}\n{render(report.table())}', logging.INFO if report.fits else logging.ERROR)
+    log_report(report, title)
     report.require_fit(str(checkpoint), f'this {type(backbone).__name__}')
     backbone.load_state_dict(fitted, strict=False)
     return report
@@ -130,53 +149,43 @@ def fit_to_backbone(
         prefix = _BACKBONE
     elif prefix is None:
         prefix = _BACKBONE if any(name.startswith(_BACKBONE) for name in state) else ''
+    own, prefix = _below(state, prefix)
+    others = [name for name in state if not name.startswith(prefix)]
+    if state.keys() >= _CLASSIFIER_KEYS and not getattr(backbone, 'gap_before_final_norm', False):
+        norms = [name for name in own if _OUT_NORM.match(name)]
+        others += [prefix + name for name in norms]
+        own = {name: value for name, value in own.items() if name not in norms}
+
+    own, resampled = backbone.resize_weights(own)
+    shapes = {name: tuple(value.shape) for name, value in backbone.state_dict().items()}
+    report = compare(own, shapes, resampled, _is_out_norm, lambda name: _is_out_norm(name) or name.startswith('head.'))
+    fitted = {name: value for name, value in own.items() if name not in {*report.new, *report.left_out}}
+    report.left_out += others
+    return fitted, report
+
+
+def log_report(report: MatchReport, title: str) -> None:
+    """Log the table of a comparison."""
+    _log(f'{title}\n{render(report.table())}', logging.INFO if report.fits else logging.ERROR)
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors under a prefix, without it, and the prefix itself in the form that the names have.
+
+    Raises:
+        CheckpointError: If there are none.
+    """
     prefix = f'{prefix.rstrip(".")}.' if prefix else ''
     if prefix and not any(name.startswith(prefix) for name in state):
         (prefix,) = strip_prefixes({prefix: torch.empty(0)})  # as the names have been
     own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not own:
         raise CheckpointError(f'the checkpoint has nothing under {prefix!r}; it has {", ".join(list(state)[:3])}, ...')
-    others = {name: value for name, value in state.items() if not name.startswith(prefix)}
-    if state.keys() >= _CLASSIFIER_KEYS and not getattr(backbone, 'gap_before_final_norm', False):
-        others |= {prefix + name: own.pop(name) for name in list(own) if _OUT_NORM.match(name)}
-
-    own, resampled = backbone.resize_weights(own)
-    shapes = {name: tuple(value.shape) for name, value in backbone.state_dict().items()}
-    report = compare(own, shapes, resampled, _OUT_NORM.match, lambda name: _OUT_NORM.match(name) or _is_head(name))
-    report.left_out += others
-    return {name: value for name, value in own.items() if name in shapes}, report
+    return own, prefix
 
 
-def fit_official(state: Mapping[str, Tensor], model: nn.Module, source: str) -> dict[str, Tensor]:
-    """Return the tensors of an official state dict that a whole model takes, under its names, and log the report.
-
-    A classifier with the official head gets all of it; another model gets the backbone.
-
-    Args:
-        state: Official names, see :func:`~.families.find_family`.
-        model: A classifier, detector or segmentor with a ``backbone`` of ours.
-        source: What to call the checkpoint in the log and in errors.
-
-    Raises:
-        CheckpointError: If some names are not known, or the backbone's tensors do not fit.
-    """
-    backbone = getattr(model, 'backbone', None)
-    if not isinstance(backbone, LoadableBackbone):
-        raise CheckpointError(f'{source} needs a HyenaFormer as backbone, not {type(backbone).__name__}')
-    fitted, report = fit_to_backbone(state, backbone)
-    fitted = {_BACKBONE + name: value for name, value in fitted.items()}
-    head, own = {name: value for name, value in state.items() if _is_head(name)}, model.state_dict()
-    if all(name in own and own[name].shape == value.shape for name, value in head.items()):
-        fitted |= head
-        report.matched += head
-        report.left_out = [name for name in report.left_out if name not in head]
-    _log(f'{source}:\n{render(report.table())}', logging.INFO if report.fits else logging.ERROR)
-    report.require_fit(source, f'the {type(backbone).__name__} of this config')
-    return fitted
-
-
-def _is_head(name: str) -> bool:
-    return name.startswith('head.')
+def _is_out_norm(name: str) -> bool:
+    return _OUT_NORM.match(name) is not None
 
 
 def _log(message: str, level: int = logging.INFO) -> None:

@@ -1,11 +1,11 @@
-"""What of a checkpoint fits a model: the comparison, the table that shows it and the verdict."""
+"""What of a checkpoint fits a model: the comparison, the table that shows it, and the error of a poor match."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -16,6 +16,9 @@ from mmhyena.errors import CheckpointError
 
 __all__ = ['MatchReport', 'compare', 'render']
 
+_REMEDY = 'choose the arch of the checkpoint or the checkpoint of the arch'
+_COUNTER = 'num_batches_tracked'
+
 
 @dataclass
 class MatchReport:
@@ -24,7 +27,7 @@ class MatchReport:
     Attributes:
         matched: Names in both, with one shape.
         resampled: Names in both whose tensor was brought to the model's size, with both sizes.
-        new: Names of the model that the checkpoint is not expected to have.
+        new: Names of the model that the checkpoint is not expected to have, or not in this shape.
         left_out: Names of the checkpoint that the model is not expected to have.
         missing: Names of the model that the checkpoint should have.
         unexpected: Names of the checkpoint that the model should have.
@@ -44,16 +47,28 @@ class MatchReport:
         """Whether nothing is missing, unexpected or of another shape."""
         return not (self.missing or self.unexpected or self.wrong_shape)
 
-    def require_fit(self, source: str, model: str) -> None:
-        """Raise a :class:`CheckpointError` with the first culprits unless everything fits."""
+    @property
+    def found(self) -> int:
+        """How many tensors of the model the checkpoint has."""
+        return len(self.matched) + len(self.resampled)
+
+    @property
+    def total(self) -> int:
+        """How many tensors the model has."""
+        return self.found + len(self.new) + len(self.missing) + len(self.wrong_shape)
+
+    def require_fit(self, source: str, model: str, remedy: str = _REMEDY) -> None:
+        """Raise a :class:`CheckpointError` that names the first tensors in the way, unless everything fits."""
         if self.fits:
             return
-        problems = {'missing': self.missing, 'unexpected': self.unexpected, 'of another shape': self.wrong_shape}
+        problems: dict[str, Collection[str]] = {
+            'missing': self.missing,
+            'unexpected': self.unexpected,
+            'of another shape': self.wrong_shape,
+        }
         found = [f'{len(names)} keys {what} ({_first(names)})' for what, names in problems.items() if names]
-        total = len(self.matched) + len(self.resampled) + len(self.missing) + len(self.wrong_shape)
         raise CheckpointError(
-            f'{source} does not fit {model}: {total - len(self.missing) - len(self.wrong_shape)} of {total} tensors '
-            f'match, {", ".join(found)}; choose the arch of the checkpoint or the checkpoint of the arch'
+            f'{source} does not fit {model}: {self.found} of {self.total} tensors match, {", ".join(found)}; {remedy}'
         )
 
     def table(self) -> Table:
@@ -92,15 +107,21 @@ def compare(
         state: Tensors of the checkpoint under the model's names.
         shapes: Shape of every tensor of the model.
         resampled: Names whose tensor in ``state`` has been resampled, with a note on the sizes.
-        may_be_new: Whether the checkpoint may lack a name of the model.
+        may_be_new: Whether the checkpoint may lack a name of the model, or have it in another shape.
         may_be_left_out: Whether the model may lack a name of the checkpoint.
     """
-    report = MatchReport(resampled=dict(resampled or {}))
+    report = MatchReport(resampled={name: note for name, note in (resampled or {}).items() if name in shapes})
     for name, shape in shapes.items():
         if name not in state:
-            (report.new if may_be_new(name) else report.missing).append(name)
+            # Batch norms count on without their counter, which old checkpoints lack.
+            is_new = may_be_new(name) or name.endswith(_COUNTER)
+            (report.new if is_new else report.missing).append(name)
         elif tuple(state[name].shape) != tuple(shape):
-            report.wrong_shape[name] = f'{_size(state[name].shape)} for {_size(shape)}'
+            if may_be_new(name):
+                report.new.append(name)
+                report.left_out.append(name)
+            else:
+                report.wrong_shape[name] = f'{_size(state[name].shape)} for {_size(shape)}'
         elif name not in report.resampled:
             report.matched.append(name)
     for name in state:

@@ -1,7 +1,8 @@
-"""Official checkpoints in a run's ``load_from``."""
+"""What a run loads, by ``load_from`` or to resume."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,12 +62,85 @@ def test_other_arch_is_refused(tmp_path: Path):
         load(make_model(arch='hb_former_tiny'), revert_official(make_model().state_dict()), tmp_path)
 
 
-@pytest.mark.parametrize('content', [{'state_dict': {'a': torch.ones(1)}, 'meta': {}}, {'message_hub': {}}])
-def test_other_checkpoints_are_left_alone(content: dict):
-    before = dict(content)
+def our_checkpoint(model: nn.Module) -> dict:
+    return {'state_dict': {name: value.clone() for name, value in model.state_dict().items()}, 'meta': {'epoch': 3}}
+
+
+def test_checkpoint_of_ours_with_other_classes(tmp_path: Path):
+    source, model = make_model(), make_model(classes=3)
+    before = model.head['fc2'].weight.clone()
+    load(model, our_checkpoint(source), tmp_path)
+    assert torch.equal(model.backbone.norm3.weight, source.backbone.norm3.weight)
+    assert torch.equal(model.head['fc1'].weight, source.head['fc1'].weight)
+    assert torch.equal(model.head['fc2'].weight, before), 'a head for other classes is new'
+
+
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'model.module._orig_mod.'])
+def test_prefixes_of_training_code(prefix: str, tmp_path: Path):
+    source, model = make_model(), make_model()
+    state = {prefix + name: value for name, value in source.state_dict().items()}
+    load(model, {'state_dict': state}, tmp_path)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in source.state_dict().items())
+
+
+def test_backbone_alone(tmp_path: Path):
+    source, model = make_model(), make_model()
+    load(model, {'state_dict': source.backbone.state_dict()}, tmp_path)
+    assert torch.equal(model.backbone.norm3.weight, source.backbone.norm3.weight)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda state: {'a': torch.ones(1)}, r'0 of \d+ tensors match, \d+ keys missing'),
+        (lambda state: dict(list(state.items())[:10]), r'10 of \d+ tensors match, \d+ keys missing'),
+        (lambda state: {k: v for k, v in state.items() if 'head' in k}, r'6 of \d+ tensors match'),
+        (lambda state: state | {'backbone.stages.0.9.norm1.weight': torch.ones(1)}, '1 keys unexpected'),
+        (lambda state: state | {'backbone.stages.0.0.norm1.weight': torch.ones(1)}, '1 keys of another shape'),
+    ],
+)
+def test_poor_match_is_refused(change: Callable, message: str, tmp_path: Path):
+    content = our_checkpoint(make_model())
+    content['state_dict'] = change(content['state_dict'])
+    with pytest.raises(CheckpointError, match=f'does not fit the HyenaFormer of this config: .*{message}'):
+        load(make_model(), content, tmp_path)
+
+
+def test_what_is_declared_new_may_be_new(tmp_path: Path):
+    source, model = make_model(), make_model()
+    model.backbone.stages[0][0].adapter = nn.Linear(2, 2)
+    with pytest.raises(CheckpointError, match=r'2 keys missing \(backbone\.stages\.0\.0\.adapter\.weight'):
+        load(model, our_checkpoint(source), tmp_path)
+    load(model, our_checkpoint(source), tmp_path, new=[r'\.adapter\.'])
+    assert torch.equal(model.backbone.norm3.weight, source.backbone.norm3.weight)
+
+
+@pytest.mark.parametrize(('weights', 'value'), [('auto', 2.0), ('model', 1.0)])
+def test_average_of_mmengine(weights: str, value: float, tmp_path: Path):
+    model = make_model()
+    average = {name: torch.full_like(tensor, 2.0) for name, tensor in model.state_dict().items()}
+    raw = {f'module.{name}': torch.full_like(tensor, 1.0) for name, tensor in model.state_dict().items()}
+    content = {'state_dict': average, 'ema_state_dict': raw | {'steps': torch.tensor(3)}, 'meta': {}}
+    load(model, content, tmp_path, weights=weights)
+    assert model.backbone.norm3.weight[0] == value
+
+
+def test_resumed_checkpoint_has_to_fit_exactly():
     hook = HOOKS.build(dict(type='mmhyena.OfficialCheckpointHook'))
-    hook.after_load_checkpoint(SimpleNamespace(model=None), content)
+    model = make_model()
+    content = our_checkpoint(make_model())
+    before = dict(content)
+    hook.after_load_checkpoint(SimpleNamespace(model=model, _resume=True), content)
     assert content == before
+    content['state_dict'].pop('head.fc2.weight')
+    with pytest.raises(CheckpointError, match=r'1 keys missing \(head\.fc2\.weight\); resume with the config'):
+        hook.after_load_checkpoint(SimpleNamespace(model=model, _resume=True), content)
+
+
+def test_checkpoint_without_weights_is_refused():
+    hook = HOOKS.build(dict(type='mmhyena.OfficialCheckpointHook'))
+    with pytest.raises(CheckpointError, match='no state dict'):
+        hook.after_load_checkpoint(SimpleNamespace(model=make_model()), {'message_hub': {}})
 
 
 def test_comes_before_the_moving_average():
