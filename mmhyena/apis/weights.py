@@ -42,5 +42,5 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Pa
             'it is an official classifier: take the config of its architecture and classes, or start a training from '
             'it with model.backbone.init_cfg'
         )
-    report.require_fit(f'checkpoint {name}', 'the model', remedy)
+    report.require_fit(f'checkpoint {name}', 'the model', remedy, noun='')
     model.load_state_dict(fitted, strict=False)

@@ -53,7 +53,7 @@ def test_official_classifier_is_loaded_with_a_report(reports):
 def test_official_classifier_is_no_segmentor(reports):
     official = revert_official(build(CLASSIFIER, 0).state_dict())
     with pytest.raises(
-        UserError, match=r'official\.pth does not fit .*77 keys missing \(backbone\.norm0.*official classifier'
+        UserError, match=r'official\.pth does not fit .*77 missing \(backbone\.norm0.*official classifier'
     ):
         load_weights(build(SEGMENTOR, 1), official, 'official.pth')
 
@@ -61,7 +61,7 @@ def test_official_classifier_is_no_segmentor(reports):
 def test_official_classifier_of_other_classes_is_refused(reports):
     official = revert_official(build(CLASSIFIER, 0).state_dict())
     official['head.fc2.weight'], official['head.fc2.bias'] = torch.zeros(7, 768), torch.zeros(7)
-    with pytest.raises(UserError, match=r'6 keys missing \(head\.fc1\.weight.*config of its architecture and classes'):
+    with pytest.raises(UserError, match=r'6 missing \(head\.fc1\.weight.*config of its architecture and classes'):
         load_weights(build(CLASSIFIER, 1), official, 'official.pth')
 
 
