@@ -56,7 +56,7 @@ def _implicit_kernel_2d(source: LongConv) -> Tensor:
     """Return HyenaPixel's kernel ``(C, k, k)``: 1 x 1 convolutions, channels first, sines between, then the window."""
     code = source.filter.position.table.permute(2, 0, 1)[None]  # (1, E, k, k)
     for layer in source.filter.mlp:
-        if isinstance(layer, nn.Linear):
+        if hasattr(layer, 'weight'):
             code = F.conv2d(code, layer.weight[:, :, None, None], layer.bias)
         else:
             code = torch.sin(layer.frequency.view(-1, 1, 1) * code)

@@ -20,6 +20,7 @@ settings.register_profile('steady', settings.get_profile('explore'), derandomize
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'steady'))
 
 TABLE = 'table:'
+CUDA = torch.cuda.is_available()
 
 
 def pytest_configure() -> None:
@@ -34,6 +35,12 @@ def _no_default_scope() -> Iterator[None]:
     yield
     if module := sys.modules.get('mmengine.registry.default_scope'):
         module.DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not CUDA, reason='needs a CUDA device'))])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Run a test on the CPU, and on a GPU where there is one."""
+    return torch.device(request.param)
 
 
 @pytest.fixture

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmhyena.layers.filters.resample import resample
 from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.ops import constant
 from mmhyena.registry import MODELS
 
 __all__ = ['LearnedMaskAttention', 'mask_target', 'roll_index']
@@ -31,19 +33,23 @@ def roll_index(map_size: int | Sequence[int], class_token: bool = True, roll: st
     Raises:
         ValueError: If the official code has no roll for such a map: it fails on maps higher than wide.
     """
-    patches = map_size if isinstance(map_size, int) else prod(map_size)
-    place = torch.arange(patches, device='cpu')
-    shift = place
-    if roll == 'official' and not isinstance(map_size, int):
-        shift = _official_shift(map_size)
+    axes = (map_size,) if isinstance(map_size, int) else tuple(map_size)
+    return _roll_index(class_token, roll == 'official', *axes, device=torch.device('cpu'))
+
+
+@constant
+def _roll_index(class_token: bool, official: bool, *map_size: int) -> np.ndarray:
+    patches = prod(map_size)
+    place = np.arange(patches)
+    shift = _official_shift(map_size) if official and len(map_size) > 1 else place
     index = (place - shift[:, None]) % patches  # (patches, patches)
     if not class_token:
         return index
-    index = torch.nn.functional.pad(index if roll == 'official' else index + 1, (1, 0))  # (patches, N)
-    return torch.cat([torch.arange(patches + 1, device='cpu')[None], index])
+    index = np.pad(index if official else index + 1, ((0, 0), (1, 0)))  # (patches, N)
+    return np.concatenate([np.arange(patches + 1)[None], index])
 
 
-def _official_shift(map_size: Sequence[int]) -> Tensor:
+def _official_shift(map_size: Sequence[int]) -> np.ndarray:
     """Return by how many places the published code rolls each row, ``(patches,)``.
 
     On an ``(H, W)`` map it looks up row ``i * H + j`` for the patch at ``(i, j)``, which is the patch's own row on
@@ -52,9 +58,10 @@ def _official_shift(map_size: Sequence[int]) -> Tensor:
     if len(map_size) != 2 or map_size[0] > map_size[1]:
         raise ValueError(f"roll='official' needs a map of two axes that is not higher than wide, got {tuple(map_size)}")
     height, width = map_size
-    shift = torch.zeros(height * width, dtype=torch.long, device='cpu')
-    row, column = torch.cartesian_prod(*(torch.arange(size, device='cpu') for size in map_size)).T
-    return shift.index_add_(0, row * height + column, row * width + column)
+    shift = np.zeros(height * width, dtype=np.int64)
+    row, column = np.divmod(np.arange(height * width), width)
+    np.add.at(shift, row * height + column, row * width + column)
+    return shift
 
 
 def mask_target(map_size: Sequence[int], class_token: bool = True) -> Tensor:
@@ -81,18 +88,21 @@ def _mask_factors(map_size: tuple[int, ...], rank: int, class_token: bool) -> tu
     return (root * u[:, :rank].T).float(), (root * vh[:rank]).float()
 
 
-@lru_cache(maxsize=64)
-def _same_offsets(size: int, new: int) -> tuple[Tensor, Tensor]:
-    """For each pair (query, key) on an axis of ``new`` patches, the pair on the trained axis that stands in for it.
+@constant
+def _same_offsets(size: int, new: int) -> np.ndarray:
+    """For each pair (query, key) on an axis of ``new`` patches, the pair on the trained axis that replaces it.
 
-    The pair has the same offset, cut to the offsets that were trained, and lies as near as it can to the query's
-    relative place. Both tensors are ``(new, new)``.
+    The pair has the same offset, clipped to the offsets that were trained, and lies as near as it can to the query's
+    relative place.
+
+    Returns:
+        Places of the queries and of the keys, ``(2, new, new)``.
     """
-    place = torch.arange(new, device='cpu')
-    offset = (place - place[:, None]).clamp(1 - size, size - 1)
-    query = torch.round(place * ((size - 1) / max(new - 1, 1))).long()[:, None]
-    query = query.maximum(-offset).minimum(size - 1 - offset)
-    return query, query + offset
+    place = np.arange(new)
+    offset = (place - place[:, None]).clip(1 - size, size - 1)
+    query = np.round(place * ((size - 1) / max(new - 1, 1))).astype(np.int64)[:, None]
+    query = np.minimum(np.maximum(query, -offset), size - 1 - offset)
+    return np.stack([query, query + offset])
 
 
 @MODELS.register_module()
@@ -162,7 +172,7 @@ class LearnedMaskAttention(TokenMixer):
     def prepare(self, spatial: Sequence[int]) -> Tensor:
         """Return the mask ``(heads, N, N)`` for maps of ``spatial`` patches, differentiable."""
         stored = self.mask_rows.transpose(1, 2) @ self.mask_columns  # (heads, N, N)
-        index = roll_index(self.map_size, self.class_token, self.roll).to(stored.device)
+        index = _roll_index(self.class_token, self.roll == 'official', *self.map_size, device=stored.device)
         mask = stored.gather(2, index.expand_as(stored))
         return mask if tuple(spatial) == self.map_size else self._rebuild(mask, tuple(spatial))
 
@@ -175,9 +185,9 @@ class LearnedMaskAttention(TokenMixer):
         first, axes = int(self.class_token), len(spatial)
         pairs = mask[:, first:, first:].reshape(-1, *self.map_size, *self.map_size)  # (heads, *grid, *grid)
         for axis, (size, new) in enumerate(zip(self.map_size, spatial), start=1):
-            query, key = _same_offsets(size, new)
+            query, key = _same_offsets(size, new, device=mask.device)
             # Both of the axis' dimensions to the front, where indexing with two tensors puts its result.
-            pairs = pairs.movedim((axis, axis + axes), (0, 1))[query.to(mask.device), key.to(mask.device)]
+            pairs = pairs.movedim((axis, axis + axes), (0, 1))[query, key]
             pairs = pairs.movedim((0, 1), (axis, axis + axes))
         patches = pairs.reshape(-1, prod(spatial), prod(spatial))
         if not self.class_token:
