@@ -17,6 +17,7 @@ from mmhyena.layers.filters import (
 )
 from mmhyena.layers.hyena import BidirectionalHyena, HyenaPixel
 from mmhyena.layers.hyena_nd import HyenaND
+from mmhyena.layers.kernel_cache import kernel_cache_bytes, set_kernel_cache_limit
 from mmhyena.layers.learned_mask_attention import LearnedMaskAttention
 from mmhyena.layers.long_conv import LongConv
 from mmhyena.layers.metaformer import Downsample, MetaFormerBlock
@@ -62,4 +63,6 @@ __all__ = [
     'TokenMixer',
     'ViTBlock',
     'WindowedMixer',
+    'kernel_cache_bytes',
+    'set_kernel_cache_limit',
 ]

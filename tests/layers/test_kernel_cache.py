@@ -7,10 +7,15 @@ import threading
 
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.registry import FUNCTIONS
+from mmengine.runner import Runner
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmhyena.layers import HyenaND, LongConv
+from mmhyena.layers import HyenaND, HyenaPixel, LongConv
 from mmhyena.layers import kernel_cache as module_under_test
 from mmhyena.layers.kernel_cache import KernelCache, kernel_cache_bytes, set_kernel_cache_limit, tensors_of
 from mmhyena.ops import use_backend
@@ -342,3 +347,102 @@ def test_gates_are_applied_by_every_path(module, x):
         torch.testing.assert_close(module(x, pre=pre, post=post), want)
     torch.testing.assert_close(module(x, pre=pre, post=post).detach(), want)
     torch.testing.assert_close(module(x, module.kernel(x.shape[2:]), pre=pre, post=post).detach(), want)
+
+
+@FUNCTIONS.register_module()
+def stack_maps(batch):
+    return torch.stack(batch)
+
+
+class _EmaModel(BaseModel):
+    """A mixer with a loss; what it answers in validation is a scalar of its output."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mixer = HyenaPixel(4, 7)
+
+    def forward(self, x, mode='tensor'):
+        y = self.mixer(x)
+        return dict(loss=(y - 1).square().mean()) if mode == 'loss' else [y.square().sum()]
+
+    def train_step(self, data, optim_wrapper):
+        loss = self(data, mode='loss')['loss']
+        optim_wrapper.update_params(loss)
+        return dict(loss=loss)
+
+    def val_step(self, data):
+        return self(data)
+
+
+class _Answer(BaseMetric):
+    """Keeps what the model answered."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(float(data_samples[0]))
+
+    def compute_metrics(self, results):
+        return dict(answer=sum(results))
+
+
+def ema_runner(work_dir, epochs, resume=False):
+    images = torch.randn(4, 6, 5, 4, generator=torch.Generator().manual_seed(1))
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    loader = dict(batch_size=2, sampler=sampler, collate_fn=dict(type='stack_maps'), dataset=list(images))
+    return Runner(
+        _EmaModel(),
+        str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=1),
+        val_cfg=dict(),
+        val_evaluator=Evaluator(_Answer()),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        custom_hooks=[dict(type='EMAHook', momentum=0.3)],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+        default_scope='mmengine',
+        experiment_name=f'ema_{epochs}_{resume}',
+        resume=resume,
+    )
+
+
+def test_ema_of_mmengine_validates_with_the_kernels_of_the_average(tmp_path):
+    """Train, validate with swapped weights, resume: the answers are those of a model without any cache."""
+    images = torch.randn(4, 6, 5, 4, generator=torch.Generator().manual_seed(1))
+
+    class Check(Hook):
+        """After the EMA hook has swapped the average in, and before it swaps it out again."""
+
+        priority = 'VERY_LOW'
+
+        def __init__(self):
+            self.answers, self.wanted, self.raw = [], [], []
+
+        def after_train_epoch(self, runner):
+            self.raw.append(answer(runner.model))
+            with torch.no_grad():
+                runner.model.eval()(images)  # keeps the raw weights' kernels, which validation must not use
+
+        def before_val_epoch(self, runner):
+            self.wanted.append(answer(runner.model))
+
+        def after_val_epoch(self, runner, metrics=None):
+            self.answers.append(metrics['answer'])
+
+    def answer(model):
+        fresh = copy.deepcopy(model).train()  # a copy keeps nothing, and training makes every kernel anew
+        with torch.no_grad():
+            return sum(float(fresh(images[i : i + 2])[0]) for i in (0, 2))
+
+    check = Check()
+    runner = ema_runner(tmp_path, 3)
+    runner.register_hook(check)
+    runner.train()
+    assert check.answers == pytest.approx(check.wanted, rel=1e-4) and len(check.answers) == 3
+    assert all(abs(a - b) > 1e-2 * abs(a) for a, b in zip(check.answers, check.raw))  # the average is another model
+
+    again = Check()
+    runner = ema_runner(tmp_path, 5, resume=True)
+    runner.register_hook(again)
+    runner.train()
+    assert again.answers == pytest.approx(again.wanted, rel=1e-4) and len(again.answers) == 2

@@ -15,7 +15,6 @@ from mmhyena.layers import (
     HyenaND,
     HyenaPixel,
     LearnedMaskAttention,
-    SepConv,
     WindowedMixer,
 )
 from mmhyena.ops import use_backend
@@ -29,7 +28,6 @@ MIXERS = {
     'nd_parallel': lambda: HyenaND(8, 8, direction='parallel', filter='direct'),
     'attention': lambda: Attention(8, 4),
     'mask': lambda: LearnedMaskAttention(8, 6, num_heads=2),
-    'sep_conv': lambda: SepConv(8, ratio=2),
     'windowed': lambda: WindowedMixer(8, dict(type='HyenaPixel', kernel_size=7), 4, block_index=1),
 }
 FACTORIES = {torch.tensor, torch.as_tensor, torch.from_numpy, torch.scalar_tensor, torch.Tensor.new_tensor}
