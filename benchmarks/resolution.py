@@ -24,6 +24,7 @@ from rich.progress import track
 from torch import nn
 
 from benchmarks.harness import machine_facts, write_csv
+from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.backbones import HyenaFormer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,9 @@ def networks() -> dict[str, nn.Module]:
     for name in ('convformer_s18', 'convnext_tiny'):
         models[f'{name} (timm)'] = timm.create_model(name)
         models[f'{name} (timm)'].forward = models[f'{name} (timm)'].forward_features
-    return {name: model.eval() for name, model in models.items()}
+    for model in models.values():
+        fuse_for_inference(model)
+    return models
 
 
 @torch.no_grad()

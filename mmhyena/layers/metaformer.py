@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from mmhyena.layers.fusible import why_not_fusible
-from mmhyena.ops import star_relu, star_relu_mlp
+from mmhyena.ops import is_compiling, star_relu, star_relu_mlp
 from mmhyena.registry import MODELS
 
 __all__ = ['Downsample', 'MetaFormerBlock', 'Mlp', 'Scale', 'SquaredReLU', 'StarReLU']
@@ -77,7 +77,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the MLP to ``x`` ``(..., C)``; same shape out."""
-        if torch.is_grad_enabled() and self.why_not_fusible() is None:
+        if torch.is_grad_enabled() and not is_compiling() and self.why_not_fusible() is None:
             return star_relu_mlp(x, self.fc1.weight, self.fc2.weight, self.act.scale, self.act.bias)
         return self.fc2(self.act(self.fc1(x)))
 

@@ -231,7 +231,7 @@ def _mlp_grads(
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Return ``sum(a * b)``, added up in float32 at least."""
-    return (a * b).sum(dtype=torch.float32) if a.dtype in _HALF else torch.dot(a.view(-1), b.view(-1))
+    return (a * b).sum(dtype=torch.float32) if a.dtype in _HALF else torch.bmm(a[:, None], b[:, :, None]).sum()
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
