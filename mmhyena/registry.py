@@ -73,7 +73,7 @@ def _registry(
 MODELS = _registry(
     root.MODELS,
     ['mmhyena.layers', 'mmhyena.backbones', 'mmhyena.necks', 'mmhyena.engine'],
-    {'MetaFormerClsHead': 'mmhyena.heads'},
+    {'EnsembleClassifier': 'mmhyena.classifiers', 'MetaFormerClsHead': 'mmhyena.heads'},
 )
 DATASETS = _registry(
     root.DATASETS,

@@ -13,7 +13,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint of a classifier, detector or segmentor.')
     parser.add_argument('config', help='config file; its default_scope tells the task')
-    parser.add_argument('checkpoint', help='weights; every tensor has to fit the model')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='weights; every tensor has to fit the model. Ensembles name those of their members',
+    )
     parser.add_argument('--out', metavar='FILE', help='*.json for the metrics, *.pkl for all predictions')
     parser.add_argument('--show-dir', help='draw the predictions on every test image into this folder')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_pipeline")

@@ -2,9 +2,9 @@
 
 Reproduces: nothing published; the pyramid is ViTDet's (arXiv 2203.16527), and no result of IBiT on COCO exists.
 Expected: box AP and mask AP not published.
-Weights: from scratch, since there are none; --cfg-options model.backbone.init_cfg.type=Pretrained
-model.backbone.init_cfg.prefix=backbone. model.backbone.init_cfg.checkpoint=FILE starts from a checkpoint of
-ibit-tiny_8xb128_in1k.
+Weights: from scratch; --cfg-options model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.checkpoint=FILE
+model.backbone.attention.type=LearnedMaskAttention model.backbone.attention.roll=official starts from the official
+weights or from a checkpoint of ibit-tiny_8xb128_in1k.
 Hardware: 8 GPUs x 2 images.
 Command: tools/dist_train.sh configs/ibit/mask-rcnn_ibit-tiny_simple-fpn_1x_coco.py 8
 """

@@ -2,9 +2,9 @@
 
 Reproduces: nothing published; no result of IBiT on ADE20K exists.
 Expected: mIoU not published.
-Weights: from scratch, since there are none; --cfg-options model.backbone.init_cfg.type=Pretrained
-model.backbone.init_cfg.prefix=backbone. model.backbone.init_cfg.checkpoint=FILE starts from a checkpoint of
-ibit-tiny_8xb128_in1k.
+Weights: from scratch; --cfg-options model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.checkpoint=FILE
+model.backbone.attention.type=LearnedMaskAttention model.backbone.attention.roll=official starts from the official
+weights or from a checkpoint of ibit-tiny_8xb128_in1k.
 Hardware: 4 GPUs x 4 images.
 Command: tools/dist_train.sh configs/ibit/upernet_ibit-tiny_4xb4-160k_ade20k-512x512.py 4
 """

@@ -90,7 +90,7 @@ def train(
 
 def evaluate(
     config: str | Path,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None = None,
     *,
     work_dir: str | None = None,
     out: str | None = None,
@@ -106,6 +106,7 @@ def evaluate(
     Args:
         config: Config file.
         checkpoint: Weights; every tensor has to fit. An official classifier is converted, with a report in the log.
+            None for an ensemble, which takes the checkpoints that its members name.
         work_dir: Where logs go. Default: the config's, else ``work_dirs/<config name>``.
         out: ``*.json`` for the metrics, ``*.pkl`` for all predictions.
         show_dir: Where to draw the predictions on every image.
@@ -123,7 +124,7 @@ def evaluate(
     """
     if out is not None and Path(out).suffix not in ('.json', '.pkl'):
         raise UserError(f'--out {out}: the name must end in .json (metrics) or .pkl (predictions)')
-    weights = read_checkpoint(checkpoint)
+    weights = {} if checkpoint is None else read_checkpoint(checkpoint)
     cfg, toolkit = _prepare(config, work_dir, cfg_options, launcher)
     notes = check_config(cfg, ('test',))
     adapt_to_device(cfg)
@@ -139,9 +140,13 @@ def evaluate(
         name_files(runner)
         _log_notes(runner, notes)
         model = _unwrap(runner.model)
-        # MMEngine's own loader would take other weights of a checkpoint with a moving average than those checked here.
-        load_weights(model.module if tta else model, weights, checkpoint)
-        runner.logger.info(f'Loaded {checkpoint}')
+        tested = model.module if tta else model
+        if checkpoint is None:
+            _load_members(tested, cfg)
+        else:
+            # MMEngine's own loader would take other weights of a checkpoint with a moving average than those checked.
+            load_weights(tested, weights, checkpoint)
+            runner.logger.info(f'Loaded {checkpoint}')
         if fuse and get_device() == 'cpu':
             fuse_for_inference(model)
         if out is not None and out.endswith('.pkl'):

@@ -229,15 +229,15 @@ def official_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         ValueError: If a stage has no block, or one of a mixer that is not known.
     """
     groups = _group_mixers(list(state_dict))
-    depths, dims, mixers = [], [], []
+    depths, channels, mixers = [], [], []
     for stage in range(4):
         prefix = f'stages.{stage}.0.token_mixer.'
         if prefix not in groups:
             raise ValueError(f'the official state dict has no block in stage {stage}')
         depths.append(sum(group.startswith(f'stages.{stage}.') for group in groups))
-        dims.append(len(state_dict[f'downsample_layers.{stage}.conv.weight']))
+        channels.append(len(state_dict[f'downsample_layers.{stage}.conv.weight']))
         mixers.append(_mixer_config({name: state_dict[prefix + name] for name in groups[prefix]}))
-    arch = dict(depths=tuple(depths), dims=tuple(dims), token_mixers=mixers)
+    arch = dict(depths=tuple(depths), channels=tuple(channels), token_mixers=mixers)
     named = MODELS.get('HyenaFormer').arch_settings
     config = dict(type='mmhyena.HyenaFormer', arch=next((name for name, known in named.items() if known == arch), arch))
     return config | dict(out_indices=(3,), gap_before_final_norm=True)

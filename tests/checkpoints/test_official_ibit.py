@@ -183,3 +183,16 @@ def test_another_roll_of_the_model_is_warned_of(monkeypatch):
     assert not lines
     family.convert(state, MODELS.build(backbone))
     assert len(lines) == 1 and "roll='aligned'" in lines[0] and 'another roll' in lines[0]
+
+
+def test_a_dense_backbone_starts_from_an_official_file(tmp_path):
+    state = small()
+    torch.save(state, tmp_path / 'model299.pt')
+    backbone = dict(official_classifier(state)[0]['backbone'], out_type='featmap')
+    backbone['init_cfg'] = dict(type='Pretrained', checkpoint=str(tmp_path / 'model299.pt'))
+    model = MODELS.build(backbone)
+    model.init_weights()
+    want = convert_official_ibit(state)
+    assert all(torch.equal(value, want[f'backbone.{name}']) for name, value in model.state_dict().items())
+    (feature_map,) = model.eval()(torch.zeros(1, 3, 64, 128))  # positions and masks of another grid
+    assert feature_map.shape == (1, 96, 4, 8) and feature_map.isfinite().all()

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import timm
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -88,7 +89,7 @@ def shrink(cfg: Config) -> Iterator[tuple[str, Any]]:
         yield 'train_cfg.max_iters', 2
         yield 'default_hooks.checkpoint.interval', 2
     yield 'train_cfg.val_interval', 1 if cfg.train_cfg.get('max_epochs') else 2
-    if 'img_size' in cfg.model.backbone:
+    if 'img_size' in cfg.model.get('backbone', ()):
         return
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'tta_pipeline'):
         yield from ((name, value) for name, value in _sizes(key, cfg.get(key)))
@@ -156,6 +157,8 @@ def relocate(value: str, tiny_root: Path, weights_root: Path, cfg: Config) -> st
 
 def classifier_weights(arch: str, cfg: Config) -> dict[str, torch.Tensor]:
     """Random weights of the ImageNet classifier that a checkpoint is named after."""
+    if arch in timm.list_models():
+        return timm.create_model(arch).state_dict()
     if arch not in HyenaFormer.arch_settings:
         raise ValueError(f'{cfg.filename} starts from {arch}, for which this test knows no classifier')
     from mmpretrain.models import ImageClassifier

@@ -1,0 +1,26 @@
+"""Ensemble of convformer_s18, hpx_former_s18, hb_former_s18 and caformer_s18 on ImageNet-1k at 224 x 224.
+
+Reproduces: the ensemble that the official code calls combi_former_s18_4, the mean of the logits of all four.
+Expected: top-1 not published.
+Weights: checkpoints/hpx_former_s18.pth and checkpoints/hb_former_s18.pth, official or converted, and
+checkpoints/convformer_s18.pth and checkpoints/caformer_s18.pth, timm's convformer_s18.sail_in1k and
+caformer_s18.sail_in1k.
+Hardware: 1 GPU x 128 images to evaluate.
+Command: python tools/test.py configs/hyenapixel/classification/combi-former-s18-4_in1k.py
+"""
+
+_base_ = './combi-former-s18-2_in1k.py'
+
+hb_former_s18 = dict(
+    type='ImageClassifier',
+    backbone=dict(type='mmhyena.HyenaFormer', arch='hb_former_s18', out_indices=(3,), gap_before_final_norm=True),
+    head=dict(type='mmhyena.MetaFormerClsHead', num_classes=1000, in_channels=512),
+    init_cfg=dict(type='Pretrained', checkpoint='checkpoints/hb_former_s18.pth'),
+)
+caformer_s18 = dict(
+    type='TimmClassifier',
+    model_name='caformer_s18',
+    num_classes=1000,
+    init_cfg=dict(type='Pretrained', checkpoint='checkpoints/caformer_s18.pth'),
+)
+model = dict(members=[{{_base_.convformer_s18}}, {{_base_.hpx_former_s18}}, hb_former_s18, caformer_s18])
