@@ -164,6 +164,14 @@ def _log_notes(runner: Runner, notes: list[str]) -> None:
         runner.logger.warning(note)
 
 
+def _load_members(model: nn.Module, cfg: Config) -> None:
+    """Load the checkpoints that the members of an ensemble name."""
+    if not hasattr(model, 'load_members'):
+        raise UserError(f'name a checkpoint: {cfg.filename} is no ensemble, whose members name theirs')
+    check_pretrained(cfg)
+    model.load_members()
+
+
 def _prepare(
     config: str | Path, work_dir: str | None, cfg_options: Mapping[str, Any] | None, launcher: str
 ) -> tuple[Config, Toolkit]:
