@@ -50,7 +50,7 @@ def mixer_schedule(schedule: str | Sequence[str | Mapping[str, Any]], num_layers
         ValueError: If the schedule is not one of these or the list has another length.
     """
     first = num_layers // 2 + 1
-    named: dict[str, list[str | dict]] = {
+    named: dict[str, Sequence[str]] = {
         'hyena': ['hyena'] * num_layers,
         'attention': ['attention'] * num_layers,
         'hyena_first': (['hyena'] * first + ['attention'] * num_layers)[:num_layers],
@@ -58,7 +58,7 @@ def mixer_schedule(schedule: str | Sequence[str | Mapping[str, Any]], num_layers
         'alternating': [('hyena', 'attention')[i % 2] for i in range(num_layers)],
     }
     if not isinstance(schedule, Sequence) or isinstance(schedule, str):
-        return named[check_choice('token_mixers', schedule, named, ', or a list')]
+        return list(named[check_choice('token_mixers', schedule, named, ', or a list')])
     if len(schedule) != num_layers:
         raise ValueError(f'token_mixers needs one entry for each of the {num_layers} blocks, got {len(schedule)}')
     entries: list[str | dict] = []
@@ -122,7 +122,7 @@ class HyenaViT(PlainBackbone):
     """
 
     default_init_cfg = (dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),)
-    arch_settings = {
+    arch_settings: Mapping[str, Mapping[str, Any]] = {
         'deit_tiny': _TINY,
         'deit_small': _SMALL,
         'deit_base': _BASE,
@@ -159,9 +159,11 @@ class HyenaViT(PlainBackbone):
         with_cp: bool = False,
         init_cfg: InitConfig = None,
     ) -> None:
-        given = dict(token_mixers=token_mixers, hyena=hyena, attention=attention, with_cls_token=with_cls_token)
+        given: dict[str, Any] = dict(
+            token_mixers=token_mixers, hyena=hyena, attention=attention, with_cls_token=with_cls_token
+        )
         given |= dict(position=position, residual_from_norm=residual_from_norm, final_norm=final_norm)
-        given |= dict(norm_eps=norm_eps)
+        given['norm_eps'] = norm_eps
         settings = self._resolve_settings(arch, given)
         self.embed_dims, self.num_layers, self.num_heads = (settings[key] for key in _SIZES)
         super().__init__(self.num_layers, 'blocks', out_indices, frozen_stages, norm_eval, init_cfg)
@@ -188,7 +190,7 @@ class HyenaViT(PlainBackbone):
             ViTBlock(self.embed_dims, mixer, mlp_ratio, drop_rate, rate, **shell)
             for mixer, rate in zip(self._mixers(settings), rates)
         )
-        self.norm = nn.Identity()
+        self.norm: nn.Module = nn.Identity()
         if settings['final_norm']:
             self.norm = build_norm(norm_cfg or dict(type='LN', eps=settings['norm_eps']), self.embed_dims, ndim=2)
         self._check_class_token()
@@ -275,11 +277,9 @@ class HyenaViT(PlainBackbone):
             return x + resample_grid(grid[None], x.shape[1:3]).to(x.dtype)
         return x
 
-    def _class_token(self) -> Tensor:
-        """Return the class token ``(1, 1, C)`` with its positional encoding."""
-        if self.position == 'sincos_1d':
-            return self.cls_token + self.position_encoding[:1].to(self.cls_token)
-        return self.cls_token
+    def _class_token(self, token: Tensor) -> Tensor:
+        """Add the positional encoding to the class token ``(1, 1, C)``."""
+        return token + self.position_encoding[:1].to(token) if self.position == 'sincos_1d' else token
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``x`` ``(B, in_channels, H, W)``, as ``out_type`` says, for each of ``out_indices``.
@@ -290,7 +290,9 @@ class HyenaViT(PlainBackbone):
         spatial = tuple(x.shape[1:3])
         x = self.drop_after_pos(self._add_positions(x))
         if self.cls_token is not None:
-            x = torch.cat([self._class_token().expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)  # (B, 1 + h * w, C)
+            x = torch.cat(
+                [self._class_token(self.cls_token).expand(len(x), -1, -1), x.flatten(1, 2)], dim=1
+            )  # (B, 1 + h * w, C)
         outs = []
         for i, layer in enumerate(self.layers):
             x = layer(x, spatial)

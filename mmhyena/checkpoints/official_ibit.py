@@ -213,9 +213,10 @@ def _roll(state_dict: Mapping[str, Tensor], grid: Sequence[int], roll: str | Non
     # The official code cannot roll maps that are higher than wide.
     known = _ROLLS if grid[0] <= grid[1] else ('aligned',)
     found = next((r for r in known if all(torch.equal(b, roll_index(grid, roll=r)) for b in buffers)), None)
-    if roll is None and found is None:
+    chosen = roll or found
+    if chosen is None:
         raise CheckpointError(
             f'the {_ROLL_BUFFER} buffers are neither the official nor the aligned roll of {grid[0]} x {grid[1]} '
             "patches; give img_size=(H, W) if the images are not square, or roll='official' or 'aligned'"
         )
-    return roll or found
+    return chosen

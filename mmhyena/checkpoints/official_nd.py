@@ -19,7 +19,7 @@ from mmhyena.layers.nd_directions import all_flips
 __all__ = ['convert_official_nd', 'official_nd_config']
 
 _WINDOWS = {'standard': 'standard', 'learn': 'learned', 'symettric': 'symmetric', 'no': 'none'}
-_DIRECTIONS = {
+_DIRECTIONS: dict[str, dict[str, Any]] = {
     'standard': dict(type='CausalDirection'),
     'seq': dict(type='AlternatingDirection'),
     '4dir': dict(type='FourWayDirection', mix='direction'),

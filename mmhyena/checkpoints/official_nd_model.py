@@ -233,7 +233,7 @@ def _method(is_hyena: list[bool], given: str | None) -> str:
 
 def _choose(facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the tensors leave open: the direction, unless they tell it, and the square root of the window."""
-    options = {}
+    options: dict[str, tuple[Any, ...]] = {}
     if 'directional_mode' not in facts:
         options['directional_mode'] = ('standard', 'seq')
     if facts['window_mode'] in ('standard', 'learn', 'symettric') and facts['hyena2d_filter']:

@@ -51,7 +51,7 @@ class EnsembleClassifier(BaseClassifier):
         self.checkpoints = [_checkpoint(member) for member in members]
         configs = [dict(member) for member in members]
         for config, checkpoint in zip(configs, self.checkpoints):
-            if checkpoint is not None:  # loaded by load_members, strictly
+            if checkpoint is not None:  # left to load_members, which is strict
                 del config['init_cfg']
         self.members = nn.ModuleList(MMPRETRAIN_MODELS.build(config) for config in configs)
         self.head = MMPRETRAIN_MODELS.build(dict(head or dict(type='ClsHead')))
@@ -110,6 +110,10 @@ class EnsembleClassifier(BaseClassifier):
         if mode == 'loss':
             return self.head._get_loss(logits, data_samples)
         raise ValueError(f"mode must be 'tensor', 'predict' or 'loss', got {mode!r}")
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Return layer 0 of 1 for every parameter: all members train at one learning rate."""
+        return 0, 1
 
 
 def _checkpoint(member: Mapping[str, Any]) -> str | None:
