@@ -136,8 +136,8 @@ class DirectionalLongConv(LongConv):
             pre: Gate before the convolution, or None.
             post: Gate after it, or None.
         """
-        flat = [None if x is None else x.flatten(1, 2) for x in (u, pre, post)]  # (B, lanes * C, *spatial)
-        return self.convolve(flat[0], step, kernels, *flat[1:]).unflatten(1, u.shape[1:3])
+        pre, post = (None if gate is None else gate.flatten(1, 2) for gate in (pre, post))  # (B, lanes * C, *spatial)
+        return self.convolve(u.flatten(1, 2), step, kernels, pre, post).unflatten(1, u.shape[1:3])
 
 
 @MODELS.register_module()

@@ -193,7 +193,8 @@ def _tensors_in(value: Any) -> list[Tensor]:
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
     """Return all parameters and buffers of ``module``; a tenth of the time of ``parameters()``, which builds names."""
-    tensors, modules = [], [module]
+    tensors: list[Tensor] = []
+    modules = [module]
     while modules:
         current = modules.pop()
         tensors += [t for t in current._parameters.values() if t is not None]

@@ -186,7 +186,8 @@ class _DFTConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        return (*_backward(grad, *ctx.saved_tensors, ctx.axes), None)
+        u, k = ctx.saved_tensors
+        return (*_backward(grad, u, k, ctx.axes), None)
 
 
 def _axes(k: Tensor, left: Sequence[int]) -> list[AxisGeometry]:
