@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from collections import OrderedDict
@@ -9,17 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmhyena.backbones import HyenaFormer
+from mmhyena.backbones import HyenaFormer, HyenaViT
 from mmhyena.checkpoints import (
     CheckpointError,
     MatchReport,
     compare,
     convert_official,
+    find_family,
     is_official,
+    official_classifier,
     read_checkpoint,
     revert_official,
     unwrap,
@@ -50,7 +54,11 @@ class Conversion:
 
 
 def convert_checkpoint(
-    source: str | Path, arch: str | None = None, weights: str = 'auto', reverse: bool = False
+    source: str | Path,
+    arch: str | None = None,
+    weights: str = 'auto',
+    reverse: bool = False,
+    official_args: Mapping[str, Any] | None = None,
 ) -> Conversion:
     """Read a checkpoint, compare it with its architecture and translate it.
 
@@ -58,7 +66,10 @@ def convert_checkpoint(
         source: File or URL of an official checkpoint, or of ours if ``reverse``.
         arch: Name of the architecture; None finds the one that fits best.
         weights: Which weights of a checkpoint with a moving average, see :func:`~mmhyena.checkpoints.unwrap`.
-        reverse: Whether to go from ours to official names.
+        reverse: Whether to go from ours to official names; HyenaPixel and bidirectional Hyena alone.
+        official_args: What the tensors of IBiT and Hyena N-D do not tell, see
+            :func:`~mmhyena.checkpoints.official_classifier`. The arguments that a Hyena N-D checkpoint holds are taken
+            if none are given.
 
     Returns:
         The conversion, also of a poor match: ask its report whether everything fits.
@@ -66,14 +77,22 @@ def convert_checkpoint(
     Raises:
         UserError: If the source cannot be read, has names that are not known, or is already what it should become.
     """
-    if arch is not None and arch not in HyenaFormer.arch_settings:
-        raise UserError(f'arch {arch!r} is unknown; choose one of {", ".join(HyenaFormer.arch_settings)}')
+    known = [*HyenaFormer.arch_settings, *HyenaViT.arch_settings]
+    if arch is not None and arch not in known:
+        raise UserError(f'arch {arch!r} is unknown; choose one of {", ".join(known)}')
     try:
-        state, wrapper = unwrap(read_checkpoint(source), weights)
+        content = read_checkpoint(source)
+        state, wrapper = unwrap(content, weights)
+        if not reverse and not is_official(state) and find_family(state):
+            return _convert_classifier(source, state, wrapper, arch, dict(official_args or {}), content.get('args'))
+        if official_args:
+            raise UserError(f'{source} takes no {", ".join(official_args)}: IBiT and Hyena N-D checkpoints do')
         if is_official(state) is reverse:
             hint = 'has official names already: drop --reverse' if reverse else _why_not_official(state)
             raise UserError(f'{source} {hint}')
         ours = dict(state) if reverse else convert_official(state)
+        if arch in HyenaViT.arch_settings:
+            raise UserError(f'{source} is of HyenaPixel or bidirectional Hyena, not of {arch}: drop --arch')
         if arch is None:
             arch, report = find_arch(ours)
         else:
@@ -90,10 +109,32 @@ def convert_checkpoint(
     return Conversion(arch, wrapper, report, checkpoint)
 
 
+def _convert_classifier(
+    source: str | Path,
+    state: Mapping[str, Tensor],
+    wrapper: str,
+    arch: str | None,
+    official_args: dict[str, Any],
+    saved_args: Any,
+) -> Conversion:
+    """Translate an official classifier whose tensors tell its architecture; the config goes into ``meta``."""
+    family = find_family(state)
+    if family and 'args' in family.official_args and isinstance(saved_args, argparse.Namespace):
+        official_args.setdefault('args', saved_args)
+    config, ours = official_classifier(state, **official_args)
+    found = config['backbone']['arch']
+    name = found if isinstance(found, str) else ', '.join(f'{key} {value}' for key, value in found.items())
+    if arch not in (None, name):
+        raise UserError(f'{source} is of {name}, not of {arch}: drop --arch')
+    meta = dict(arch=name, source=Path(source).name, weights=wrapper, mmhyena_version=__version__, model=config)
+    report = MatchReport(matched=list(ours))
+    return Conversion(name, wrapper, report, dict(meta=meta, state_dict=OrderedDict(ours)))
+
+
 def _why_not_official(state: Mapping[str, Tensor]) -> str:
     if any(name.startswith('backbone.') for name in state):
         return 'has the names of this package already; --reverse converts it to official ones'
-    return f'is no official HyenaPixel or bidirectional Hyena checkpoint; it has {", ".join(list(state)[:3])}, ...'
+    return f'is no official HyenaPixel, IBiT or Hyena N-D checkpoint; it has {", ".join(list(state)[:3])}, ...'
 
 
 def find_arch(state: Mapping[str, Tensor]) -> tuple[str, MatchReport]:

@@ -157,3 +157,40 @@ def test_wrong_use(arguments: list[str], message: str, tmp_path: Path, monkeypat
     assert main(arguments) != 0
     assert message in capsys.readouterr().err
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+GOLDEN = ROOT / 'tests/data/golden'
+
+
+def test_ibit(tmp_path: Path, capsys: pytest.CaptureFixture):
+    keys = json.loads((GOLDEN / 'ibit_model.json').read_text())['keys']
+    state = {name: torch.zeros(()).expand(shape) for name, shape in keys.items() if not name.endswith('roll_back')}
+    torch.save(state, tmp_path / 'model299.pt')
+    assert main([str(tmp_path / 'model299.pt'), str(tmp_path / 'ours.pth'), '--roll', 'aligned']) == 0
+    assert 'against ibit_tiny:' in capsys.readouterr().out
+    ours = torch.load(tmp_path / 'ours.pth', weights_only=True)
+    assert ours['meta']['model']['backbone']['attention']['roll'] == 'aligned'
+    assert 'backbone.layers.11.token_mixer.mask_rows' in ours['state_dict']
+
+
+def test_hyena_nd(tmp_path: Path, capsys: pytest.CaptureFixture):
+    facts = json.loads((GOLDEN / 'hyena_nd_model.json').read_text())['joint_seq']
+    state = {name: torch.zeros(shape) for name, shape in facts['keys'].items()}
+    for name in state:
+        if name.endswith('pos_emb.t'):
+            state[name] = torch.linspace(0, 1, 14)[None, :, None]
+    source, target = str(tmp_path / 'official.pth'), str(tmp_path / 'ours.pth')
+    torch.save({'model': state, 'args': argparse.Namespace(**facts['args'], lr=1e-3)}, source)
+
+    def direction() -> str:
+        backbone = torch.load(target, weights_only=True)['meta']['model']['backbone']
+        return backbone['hyena']['direction']['type']
+
+    assert main([source, target]) == 0
+    assert direction() == 'AlternatingDirection'  # as the arguments in the checkpoint say
+    options = ['directional_mode=standard', 'hyena2d_sqrt_decay=True']
+    assert main([source, target, '--force', '--args', *options]) == 0
+    assert direction() == 'CausalDirection'
+    assert main([source, target, '--force', '--args', 'window_mode=learn']) != 0
+    assert "window_mode='learn' contradicts the tensors" in capsys.readouterr().err
+    assert main([source, target, '--force', '--roll', 'official']) != 0

@@ -1,10 +1,12 @@
-"""Convert official HyenaPixel and bidirectional Hyena checkpoints to ours, and back bit for bit.
+"""Convert official HyenaPixel, bidirectional Hyena, IBiT and Hyena N-D checkpoints to ours, the first two also back.
 
 Prints which tensors match the architecture and writes nothing unless all do.
 
 Examples:
     python tools/model_converters/official_to_mmhyena.py hpx_former_s18.pth checkpoints/hpx_former_s18.pth
     python tools/model_converters/official_to_mmhyena.py checkpoints/hpx_former_s18.pth official.pth --reverse
+    python tools/model_converters/official_to_mmhyena.py model299.pt checkpoints/ibit_tiny.pth --roll official
+    python tools/model_converters/official_to_mmhyena.py deit.pth ours.pth --args directional_mode=seq
 """
 
 from __future__ import annotations
@@ -29,6 +31,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default='auto',
         help='which weights of a checkpoint with a moving average (default: the average where there is one)',
     )
+    parser.add_argument(
+        '--roll', choices=['official', 'aligned'], help='IBiT: how masks are rolled (default: as the file says)'
+    )
+    parser.add_argument(
+        '--args',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='Hyena N-D: arguments of the official command line (default: those in the checkpoint)',
+    )
     parser.add_argument('--force', action='store_true', help='replace DST')
     return parser.parse_args(argv)
 
@@ -36,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def convert(args: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from mmhyena.apis.config import parse_overrides
     from mmhyena.apis.convert import convert_checkpoint, save_checkpoint
     from mmhyena.checkpoints import CheckpointError
 
@@ -44,7 +56,10 @@ def convert(args: argparse.Namespace) -> None:
         raise UserError(f'{dst} is there already: --force replaces it')
     if dst.exists() and dst.samefile(args.src):
         raise UserError(f'{dst} is the source: choose another place for the result')
-    conversion = convert_checkpoint(args.src, args.arch, args.weights, args.reverse)
+    official_args = {} if args.roll is None else dict(roll=args.roll)
+    if args.args is not None:
+        official_args['args'] = parse_overrides(args.args)
+    conversion = convert_checkpoint(args.src, args.arch, args.weights, args.reverse, official_args)
     print(f'{args.src} ({conversion.wrapper}) against {conversion.arch}:')
     Console().print(conversion.report.table())
     try:
