@@ -9,6 +9,7 @@ only take the place of blocks whose parts all are what their constructors made.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
@@ -156,7 +157,7 @@ def _why_parts_not_fusible(block: MetaFormerBlock) -> str | None:
 
     ``norm1`` and ``token_mixer`` do not matter: unless both are recognized they are called.
     """
-    parts = block._modules
+    parts: dict[str, Any] = block._modules
     for name in ('res_scale1', 'res_scale2', 'drop_path1', 'drop_path2'):
         part = parts[name]
         if reason := why_not_fusible(part, nn.Identity, Scale if name.startswith('res') else StochasticDepth):
@@ -172,7 +173,7 @@ def _why_parts_not_fusible(block: MetaFormerBlock) -> str | None:
     return None
 
 
-def _why_norm_not_fusible(norm: nn.Module) -> str | None:
+def _why_norm_not_fusible(norm: Any) -> str | None:
     if reason := why_not_fusible(norm, nn.LayerNorm):
         return reason
     return None if len(norm.normalized_shape) == 1 else 'it normalizes more than the channels'
@@ -182,7 +183,7 @@ def _why_mixer_not_fusible(norm: nn.Module, mixer: GatedMixer) -> str | None:
     """Return why a norm and the mixer after it have to be called, or None if their parts may be used one by one."""
     if reason := _why_norm_not_fusible(norm) or why_not_fusible(mixer, HyenaPixel, BidirectionalHyena):
         return reason
-    parts = mixer._modules
+    parts: dict[str, Any] = mixer._modules
     for name in ('in_proj', 'out_proj'):
         if reason := why_not_fusible(parts[name], nn.Linear):
             return f'{name}: {reason}'

@@ -8,7 +8,7 @@ from torch.nn.modules.module import _has_any_global_hook
 __all__ = ['why_not_fusible']
 
 
-def why_not_fusible(module: nn.Module, *types: type[nn.Module], bias: bool = True) -> str | None:
+def why_not_fusible(module: nn.Module | None, *types: type[nn.Module], bias: bool = True) -> str | None:
     """Return why an operator may not take the place of a call of ``module``, or None if it may.
 
     It may if ``module(x)`` runs the ``forward`` of its class and nothing else. Subclasses are refused, since they may
@@ -19,7 +19,7 @@ def why_not_fusible(module: nn.Module, *types: type[nn.Module], bias: bool = Tru
         *types: The types whose ``forward`` the operator computes.
         bias: Whether the operator knows of a bias.
     """
-    if type(module) not in types:
+    if module is None or type(module) not in types:
         return f'it is of type {type(module).__name__}, not {" or ".join(kind.__name__ for kind in types)}'
     if not bias and module.bias is not None:
         return 'it has a bias'

@@ -32,8 +32,11 @@ class GatedMixer(TokenMixer):
     """
 
     gate_index = 2
+    short_conv: DepthwiseConv1d | DepthwiseConv2d
 
-    def __init__(self, channels: int, short_conv: nn.Module, long_conv: LongConv, norm: bool) -> None:
+    def __init__(
+        self, channels: int, short_conv: DepthwiseConv1d | DepthwiseConv2d, long_conv: LongConv, norm: bool
+    ) -> None:
         super().__init__()
         self.in_proj = nn.Linear(channels, 3 * channels)
         self.short_conv = short_conv

@@ -154,7 +154,7 @@ class Downsample(nn.Module):
         self.norm_first = norm_first
         self.norm = nn.LayerNorm(in_channels if norm_first else out_channels, eps=1e-6, bias=False)
         conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
-        self.conv = conv.to(memory_format=torch.channels_last)  # as the feature maps, or every forward copies it
+        self.conv = conv.to(memory_format=torch.channels_last)  # as the feature maps, or every forward copies it  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Downsample ``x`` ``(B, H, W, C_in)`` to ``(B, H', W', C_out)``."""

@@ -38,6 +38,6 @@ def elementary_grads(
     """
     # Views, since an input may depend on another one, whose gradient must not include that path.
     views = [None if t is None else t.view_as(t) for t in inputs]
-    wanted = [view for view, need in zip(views, needed) if need]
+    wanted = [view for view, need in zip(views, needed) if need and view is not None]
     grads = iter(torch.autograd.grad(function(*views), wanted, grad, create_graph=True))
     return tuple(next(grads) if need else None for need in needed)
