@@ -59,7 +59,7 @@ class FallbackLoader(Loader):
             setattr(module, name, op)
             return op
 
-        module.__getattr__ = module_getattr
+        vars(module)['__getattr__'] = module_getattr
         _announce()
 
 

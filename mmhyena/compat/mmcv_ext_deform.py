@@ -84,7 +84,7 @@ def ms_deform_attn_backward(
     """
     shapes, starts = spatial_shapes.tolist(), level_start_index.tolist()
     _write_gradients(
-        lambda *inputs: _attend(*inputs, shapes, starts),
+        lambda features, locations, weights: _attend(features, locations, weights, shapes, starts),
         (value, sampling_loc, attn_weight),
         grad_output,
         (grad_value, grad_sampling_loc, grad_attn_weight),

@@ -72,7 +72,7 @@ class TimmCosineLR(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        *args: Any,
+        optimizer: Any,
         T_max: int,
         warmup: int = 0,
         begin: int = 0,
@@ -84,8 +84,8 @@ class TimmCosineLR(_ParamScheduler):
         """Build a scheduler that steps every iteration from lengths in epochs (``convert_to_iter_based=True``).
 
         Args:
-            *args: The optimizer.
-            T_max: As of the class, and so the other arguments; ``lag`` then counts iterations.
+            optimizer: As of the class, and so the other arguments; ``lag`` then counts iterations.
+            T_max: In epochs.
             warmup: In epochs.
             begin: In epochs.
             end: In epochs.
@@ -101,7 +101,7 @@ class TimmCosineLR(_ParamScheduler):
         if end is not None:
             kwargs['end'] = end * epoch_length
         return cls(
-            *args,
+            optimizer,
             T_max=T_max * epoch_length,
             warmup=warmup * epoch_length,
             begin=begin * epoch_length,

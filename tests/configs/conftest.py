@@ -13,6 +13,7 @@ import timm
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from mmhyena.backbones import HyenaFormer
 from mmhyena.testing import write_tiny
@@ -28,6 +29,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for ``config`` on every config of the repository."""
     if 'config' in metafunc.fixturenames:
         metafunc.parametrize('config', CONFIGS, ids=lambda path: Path(path).stem)
+
+
+@pytest.fixture(autouse=True)
+def _no_visualizer() -> Iterator[None]:
+    """Forget visualizers: mmdet's configs give all runs of a process one name, and so the first run's log file."""
+    yield
+    classes = [Visualizer]
+    while classes:
+        visualizer = classes.pop()
+        visualizer._instance_dict.clear()
+        classes += visualizer.__subclasses__()
 
 
 @pytest.fixture(scope='session')
@@ -89,6 +101,8 @@ def shrink(cfg: Config) -> Iterator[tuple[str, Any]]:
         yield 'train_cfg.max_iters', 2
         yield 'default_hooks.checkpoint.interval', 2
     yield 'train_cfg.val_interval', 1 if cfg.train_cfg.get('max_epochs') else 2
+    if 'num_queries' in cfg.model:  # DINO chooses its queries among the pixels of all maps
+        yield 'model.num_queries', 30
     if 'img_size' in cfg.model.get('backbone', ()):
         return
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'tta_pipeline'):

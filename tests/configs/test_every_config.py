@@ -1,6 +1,7 @@
 """Each config trains, validates, saves, and is tested from its checkpoint, through the command-line tools.
 
-Nothing of a config is changed but data root, batch size, image size and number of iterations.
+Nothing of a config is changed but data root, batch size, image size (and DINO's number of queries with it) and number
+of iterations.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -59,7 +60,7 @@ def generate_shapes(
         OSError: ``out`` cannot be written.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    parameters = {
+    parameters: dict[str, Any] = {
         'train': train,
         'val': val,
         'size': [height, width],
@@ -93,7 +94,9 @@ def _write_scenes(root: Path, split: str, parameters: dict, counter: Counter) ->
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     size = tuple(parameters['size'])
-    images, annotations, panoptic = [], [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
+    panoptic: list[dict] = []
     for index in range(parameters[split]):
         scene = render_scene(index, seed=parameters['seed'], split=split, size=size)
         name = f'{index:06d}'
