@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from collections import OrderedDict
@@ -181,8 +182,28 @@ def _backbone_shapes(arch: str, out_indices: tuple[int, ...]) -> dict[str, tuple
     return {f'backbone.{name}': tuple(value.shape) for name, value in backbone.state_dict().items()}
 
 
+def _save_safetensors(checkpoint: Mapping[str, Any], file: Path) -> None:
+    """Write the weights, and what is beside them as JSON; :func:`~mmhyena.checkpoints.read_checkpoint` reads both."""
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise UserError("a .safetensors file needs safetensors: pip install 'mmhyena[hub]'") from error
+    state = checkpoint.get('state_dict', checkpoint)
+    metadata = {'format': 'pt'}
+    if 'meta' in checkpoint:
+        metadata['mmhyena'] = json.dumps(checkpoint['meta'])
+    # Tensors of a file may not share memory.
+    save_file(
+        {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state.items()},
+        file,
+        metadata,
+    )
+
+
 def save_checkpoint(checkpoint: dict, file: str | Path, force: bool = False) -> None:
     """Write a checkpoint in one step, so that an interrupted run leaves no half of it.
+
+    A name that ends in ``.safetensors`` gives that format, any other a file of ``torch.save``.
 
     Raises:
         UserError: If the file is there and not to be replaced, or cannot be written.
@@ -193,7 +214,10 @@ def save_checkpoint(checkpoint: dict, file: str | Path, force: bool = False) -> 
     part = file.with_name(f'{file.name}.part')
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, part)
+        if file.suffix == '.safetensors':
+            _save_safetensors(checkpoint, part)
+        else:
+            torch.save(checkpoint, part)
         os.replace(part, file)
     except OSError as error:
         raise UserError(f'{file} cannot be written: {error}') from error

@@ -11,9 +11,10 @@ from typing import Any
 from mmengine.fileio import load
 
 import mmhyena
-from mmhyena.errors import UserError
+from mmhyena.checkpoints import read_checkpoint
+from mmhyena.errors import CheckpointError, UserError
 
-__all__ = ['IndexedModel', 'find_model', 'list_models', 'model_index']
+__all__ = ['IndexedModel', 'find_model', 'list_models', 'model_index', 'read_weights']
 
 _PACKAGE = Path(mmhyena.__file__).parent
 # An installed package carries its own copy in .mim, where OpenMMLab's tools look; a clone has the original above it.
@@ -27,12 +28,16 @@ class IndexedModel:
     Attributes:
         name: Its alias.
         config: Its config file.
-        weights: A URL or a file that exists or should, or None.
+        weights: An address or a file that exists or should, or None.
+        file: Where a copy of weights at an address is looked for first, or None.
+        license: Of the weights, or where it is stated.
     """
 
     name: str
     config: Path
     weights: str | None = None
+    file: str | None = None
+    license: str | None = None
 
 
 def model_index() -> Path:
@@ -60,10 +65,32 @@ def list_models(index: Path | None = None) -> dict[str, IndexedModel]:
 
 
 def _read(entry: dict[str, Any], root: Path) -> IndexedModel:
-    weights = entry.get('Weights')
-    if weights and '://' not in weights and not Path(weights).exists() and (root / weights).exists():
-        weights = str(root / weights)
-    return IndexedModel(entry['Name'], root / entry['Config'], weights)
+    weights, file = entry.get('Weights'), entry.get('Weights File')
+    for copy in (weights, file):
+        if copy and '://' not in copy and (found := next((p for p in (Path(copy), root / copy) if p.exists()), None)):
+            weights = str(found)
+            break
+    return IndexedModel(entry['Name'], root / entry['Config'], weights, file, entry.get('Weights License'))
+
+
+def read_weights(model: IndexedModel) -> dict[str, Any]:
+    """Read the weights that the index names for a model.
+
+    Raises:
+        UserError: If it names none, or they are not there, with what to download and where to put it.
+    """
+    if model.weights is None:
+        raise UserError(f'{model.name} has no weights in the model index: name a checkpoint')
+    if '://' not in model.weights and not Path(model.weights).is_file():
+        raise UserError(
+            f'{model.weights}, the weights of {model.name}, do not exist: put the official or the converted checkpoint '
+            'there, or name a checkpoint'
+        )
+    try:
+        return read_checkpoint(model.weights)
+    except CheckpointError as error:
+        place = f', or put it at {model.file}' if model.file else ''
+        raise CheckpointError(f'weights of {model.name}: {error}{place}') from error
 
 
 def find_model(name: str, index: Path | None = None) -> IndexedModel:

@@ -41,7 +41,10 @@ def test_every_name_has_a_config_of_that_name():
 
 
 def test_weights_are_those_of_the_metafile():
-    assert find_model('HPX-Former-S18_8xb512_in1k').weights == 'checkpoints/hpx_former_s18.pth'
+    model = find_model('HPX-Former-S18_8xb512_in1k')
+    assert model.weights == 'hf://Spravil/hpx_former_s18.westai_in1k'
+    assert model.file == 'checkpoints/hpx_former_s18.pth'
+    assert 'model card' in model.license
     assert find_model(NAME).weights is None
 
 
@@ -109,6 +112,44 @@ def test_weights_of_an_alias_at_a_url_are_downloaded(index, weights, make_infere
     for _ in range(2):
         np.testing.assert_array_equal(Inferencer('Tiny_Shapes', device='cpu')(image)[0].scores, expected)
     assert fetched == ['https://example.org/tiny.pth']
+
+
+def test_published_weights_name_their_license():
+    published = [model for model in list_models().values() if model.weights and '://' in model.weights]
+    assert len(published) == 8
+    assert all(model.license and model.file for model in published)
+
+
+def test_weights_of_an_alias_on_the_hub(index, weights, make_inferencer, monkeypatch, tmp_path):
+    pytest.importorskip('mmpretrain')
+    client = pytest.importorskip('huggingface_hub')
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def download(repo: str, file: str, revision: str) -> str:
+        asked.append((repo, file))
+        return str(weights('classification'))
+
+    monkeypatch.setattr(client, 'hf_hub_download', download)
+    index('hf://Someone/tiny\n    Weights File: checkpoints/tiny.pth')
+    image = np.zeros((64, 64, 3), np.uint8)
+    expected = make_inferencer('classification')(image)[0].scores
+    np.testing.assert_array_equal(Inferencer('Tiny_Shapes', device='cpu')(image)[0].scores, expected)
+    assert asked == [('Someone/tiny', 'model.safetensors')]
+
+    def offline(repo: str, file: str, revision: str) -> str:
+        raise client.utils.LocalEntryNotFoundError('offline')
+
+    monkeypatch.setattr(client, 'hf_hub_download', offline)
+    with pytest.raises(
+        UserError,
+        match=r'weights of Tiny_Shapes: .*download https://huggingface\.co/Someone/tiny/resolve/main/'
+        r'model\.safetensors on a connected machine and name the file, or put it at checkpoints/tiny\.pth',
+    ):
+        Inferencer('Tiny_Shapes', device='cpu')
+    (tmp_path / 'checkpoints').mkdir()
+    shutil.copy(weights('classification'), tmp_path / 'checkpoints/tiny.pth')
+    np.testing.assert_array_equal(Inferencer('Tiny_Shapes', device='cpu')(image)[0].scores, expected)
 
 
 def test_a_named_checkpoint_goes_before_that_of_the_index(index, weights):

@@ -113,3 +113,8 @@ def test_init_cfg_of_any_module_refuses_a_poor_match(prefix: str | None, tmp_pat
     head = Head(dict(type='Pretrained', checkpoint=str(tmp_path / 'bad.pth')))
     with pytest.raises(CheckpointError, match=r'bad\.pth does not fit this Head: 0 of 7 tensors match'):
         head.init_weights()
+
+
+def test_init_cfg_of_any_module_runs_no_code(hostile):
+    with pytest.raises(CheckpointError, match='cannot be read'):
+        Head(dict(type='Pretrained', checkpoint=str(hostile))).init_weights()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmhyena.apis.convert import arch_shapes
 from mmhyena.backbones import HyenaFormer
-from mmhyena.checkpoints import convert_official, revert_official
+from mmhyena.checkpoints import convert_official, read_checkpoint, revert_official
 
 ROOT = Path(__file__).parents[2]
 KEYS = json.loads((ROOT / 'tests/data/golden/hyenapixel_keys.json').read_text())
@@ -76,6 +76,22 @@ def test_there_and_back(arch: str, features: bool, tmp_path: Path, capsys: pytes
     for name, value in state.items():
         assert back[name].shape == value.shape and back[name].dtype == value.dtype, name
         assert torch.equal(back[name], value), name
+
+
+def test_safetensors_there_and_back(tmp_path: Path):
+    pytest.importorskip('safetensors')
+    state = official('c_hpx_former_s18')
+    torch.save(state, tmp_path / 'official.pth')
+    assert main([str(tmp_path / 'official.pth'), str(tmp_path / 'ours.safetensors')]) == 0
+    ours = read_checkpoint(tmp_path / 'ours.safetensors')
+    assert ours['meta']['arch'] == 'c_hpx_former_s18'
+    expected = convert_official(state)
+    assert all(torch.equal(ours['state_dict'][name], value) for name, value in expected.items())
+    assert main([str(tmp_path / 'ours.safetensors'), str(tmp_path / 'back.safetensors'), '--reverse']) == 0
+    back = read_checkpoint(tmp_path / 'back.safetensors')
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], value) for name, value in state.items())
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['back.safetensors', 'official.pth', 'ours.safetensors']
 
 
 @pytest.fixture
@@ -140,6 +156,7 @@ def test_other_arch_is_refused_with_a_table(tmp_path: Path, capsys: pytest.Captu
         (['ours.pth', 'out.pth'], '--reverse converts it'),
         (['official.pth', 'out.pth', '--reverse'], 'drop --reverse'),
         (['missing.pth', 'out.pth'], 'does not exist'),
+        (['missing.pth', 'ours.pth', '--force'], 'does not exist'),
         (['official.pth', 'ours.pth'], '--force replaces it'),
         (['official.pth', 'official.pth', '--force'], 'is the source'),
         (['official.pth', 'out.pth', '--arch', 'resnet50'], "arch 'resnet50' is unknown"),

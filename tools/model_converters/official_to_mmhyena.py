@@ -21,8 +21,13 @@ from mmhyena.utils.cli import run_cli
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='official checkpoint: file or URL, a state dict or wrapped (state_dict, model)')
-    parser.add_argument('dst', help='file to write: MMEngine style, or an official state dict with --reverse')
+    parser.add_argument(
+        'src',
+        help='official checkpoint: file, URL or hf://ORGANIZATION/NAME, a state dict or wrapped (state_dict, model)',
+    )
+    parser.add_argument(
+        'dst', help='file to write, *.safetensors or *.pth: MMEngine style, or an official state dict with --reverse'
+    )
     parser.add_argument('--reverse', action='store_true', help='convert ours to official names')
     parser.add_argument('--arch', help='architecture, e.g. hpx_former_s18 (default: the one that fits the weights)')
     parser.add_argument(
@@ -54,7 +59,7 @@ def convert(args: argparse.Namespace) -> None:
     dst = Path(args.dst)
     if dst.exists() and not args.force:
         raise UserError(f'{dst} is there already: --force replaces it')
-    if dst.exists() and dst.samefile(args.src):
+    if dst.exists() and Path(args.src).exists() and dst.samefile(args.src):
         raise UserError(f'{dst} is the source: choose another place for the result')
     official_args = {} if args.roll is None else dict(roll=args.roll)
     if args.args is not None:

@@ -20,7 +20,7 @@ from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.inference.images import MAX_PIXELS, ImageLike, list_images, to_bgr
 from mmhyena.apis.inference.results import Result
 from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
-from mmhyena.apis.model_index import IndexedModel, find_model
+from mmhyena.apis.model_index import IndexedModel, find_model, read_weights
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
@@ -70,14 +70,13 @@ class Inferencer:
         self.max_pixels = max_pixels
         device = _check_device(device)
         entry = _resolve(model)
-        checkpoint = _choose_checkpoint(entry, checkpoint)
-        weights = read_checkpoint(checkpoint)
+        weights = read_weights(entry) if checkpoint is None else read_checkpoint(checkpoint)
         cfg = load_config(entry.config)
         self.task = use_toolkit(cfg).task
         meta = find_dataset_meta(cfg, weights)
         with config_errors(cfg):
             built = _build_model(cfg)
-        load_weights(built, weights, checkpoint)
+        load_weights(built, weights, checkpoint or entry.weights or entry.name)
         self.model = built.to(device).eval()
         if fuse and torch.device(device).type == 'cpu':
             fuse_for_inference(self.model)
@@ -167,19 +166,6 @@ def _resolve(model: str | Path) -> IndexedModel:
     """Return the config and perhaps the weights that ``model`` stands for."""
     path = Path(model)
     return IndexedModel(path.stem, path) if path.suffix == '.py' or path.is_file() else find_model(str(model))
-
-
-def _choose_checkpoint(entry: IndexedModel, checkpoint: str | Path | None) -> str | Path:
-    if checkpoint is not None:
-        return checkpoint
-    if entry.weights is None:
-        raise UserError(f'{entry.name} has no weights in the model index: name a checkpoint')
-    if '://' not in entry.weights and not Path(entry.weights).is_file():
-        raise UserError(
-            f'{entry.weights}, the weights of {entry.name}, do not exist: put the official or the converted checkpoint '
-            'there, or name a checkpoint'
-        )
-    return entry.weights
 
 
 def _build_model(cfg: Config) -> nn.Module:
