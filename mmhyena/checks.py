@@ -54,7 +54,7 @@ def check_rate(name: str, value: Any) -> float:
     Raises:
         ValueError: If it is not a number from 0 to below 1.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or math.isnan(value) or not 0 <= value < 1:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < 1:
         raise ValueError(f'{name} must be a number from 0 to below 1, got {value!r}')
     return float(value)
 

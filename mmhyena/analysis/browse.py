@@ -89,7 +89,7 @@ def _build_preprocessor(cfg: Config) -> nn.Module:
 def _to_rgb(tensor: Tensor, preprocessor: nn.Module) -> np.ndarray:
     """Undo the normalisation of ``tensor`` (3, H, W)."""
     if getattr(preprocessor, '_enable_normalize', True):
-        tensor = tensor * preprocessor.std.to(tensor) + preprocessor.mean.to(tensor)
+        tensor = tensor * preprocessor.get_buffer('std').to(tensor) + preprocessor.get_buffer('mean').to(tensor)
     image = tensor.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
     flags = ('to_rgb', '_channel_conversion', 'channel_conversion')
     swapped = any(getattr(preprocessor, flag, False) for flag in flags)

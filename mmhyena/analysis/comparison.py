@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 from torch import nn
@@ -96,7 +96,7 @@ def backbone_config(name: str) -> dict:
 
 def feature_channels(backbone: nn.Module) -> tuple[int, ...]:
     """Return the channels of a backbone's four feature maps."""
-    return tuple(backbone.embed_dims)
+    return tuple(cast(Any, backbone).embed_dims)
 
 
 def set_backbone(cfg: Config, backbone: Mapping[str, Any], channels: Sequence[int]) -> None:
@@ -157,7 +157,7 @@ def summarize(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> dict
     groups: dict[str, list[Mapping[str, str]]] = {}
     for row in rows:
         groups.setdefault(row['backbone'], []).append(row)
-    result = {}
+    result: dict[str, dict[str, tuple[float, float]]] = {}
     for name, group in groups.items():
         result[name] = {}
         for column in columns:

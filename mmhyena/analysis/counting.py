@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,8 @@ def build_for_counting(
         if arch is not None:
             if arch not in HyenaFormer.arch_settings:
                 raise UserError(f'arch {arch!r} is unknown; choose one of {", ".join(HyenaFormer.arch_settings)}')
-            name, model, task = arch, _Classifier(arch), 'classification'
+            name, task = arch, 'classification'
+            model: Any = _Classifier(arch)
         else:
             name, (model, task) = str(config), _build_config(config)
     shape = tuple(shape or _SHAPES[task])
@@ -88,7 +90,7 @@ def build_for_counting(
     return CountingTarget(name, model, shape, task)
 
 
-def _build_config(config: str | Path | None) -> tuple[nn.Module, str]:
+def _build_config(config: Any) -> tuple[nn.Module, str]:
     cfg = load_config(config)
     toolkit = use_toolkit(cfg)
     from mmengine.registry import MODELS
@@ -102,7 +104,8 @@ def count_official(target: CountingTarget) -> float:
     Raises:
         UserError: If it is no classifier with a HyenaFormer backbone and the head of the published models.
     """
-    backbone, head = target.model.backbone, getattr(target.model, 'head', None)
+    backbone: Any = target.model.backbone
+    head: Any = getattr(target.model, 'head', None)
     if target.task != 'classification' or not isinstance(backbone, HyenaFormer):
         raise UserError(f'the official count is for HyenaFormer classifiers: count {target.name} without it')
     last = [module for module in head.modules() if isinstance(module, nn.Linear)][-1]

@@ -154,7 +154,8 @@ def _fft_macs(x: Tensor, out: Tensor, axes: list[int]) -> float:
     complex_side = out if out.is_complex() else x
     total = 0.0
     for place, axis in enumerate(axes):
-        is_real = real_side is not None and place == len(axes) - 1
-        side, factor = (real_side, 1.25) if is_real else (complex_side, 2.5)
+        side, factor = complex_side, 2.5
+        if real_side is not None and place == len(axes) - 1:
+            side, factor = real_side, 1.25
         total += factor * side.numel() * log2(max(side.shape[axis], 1))
     return total

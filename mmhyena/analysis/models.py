@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import mmcv
 import torch
@@ -31,7 +32,7 @@ def load_model(config: str | Path, checkpoint: str | Path | None, device: str | 
     return Inferencer(config, checkpoint, device=device, fuse=False).model
 
 
-def load_images(model: nn.Module, source: str, size: Sequence[int], limit: int) -> Iterator[Tensor]:
+def load_images(model: Any, source: str, size: Sequence[int], limit: int) -> Iterator[Tensor]:
     """Yield images ``(C, H, W)`` of a file, folder or glob, resized to ``size`` and normalized as the model wants them.
 
     Args:
@@ -47,7 +48,7 @@ def load_images(model: nn.Module, source: str, size: Sequence[int], limit: int) 
         yield model.data_preprocessor(dict(inputs=[tensor], data_samples=None), training=False)['inputs'][0]
 
 
-def feature_map(model: nn.Module, x: Tensor, part: str = 'backbone', level: int = -1) -> Tensor:
+def feature_map(model: Any, x: Tensor, part: str = 'backbone', level: int = -1) -> Tensor:
     """Return a feature map ``(B, C, H, W)`` of a model.
 
     Args:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log2, prod
+from typing import Any
 
 from torch import nn
 
 from mmhyena.backbones import HyenaFormer
 from mmhyena.errors import UserError
-from mmhyena.layers import Attention, BidirectionalHyena, HyenaPixel, LongConv, MetaFormerBlock, SepConv, TokenMixer
+from mmhyena.layers import Attention, BidirectionalHyena, HyenaPixel, LongConv, MetaFormerBlock, SepConv
 
 __all__ = ['official_macs']
 
@@ -39,7 +40,8 @@ def official_macs(backbone: HyenaFormer, size: Sequence[int], num_classes: int =
             official 1-D convolution.
     """
     total = 0.0
-    for downsample, stage in zip(backbone.downsample_layers, backbone.stages):
+    stages: Any = zip(backbone.downsample_layers, backbone.stages)
+    for downsample, stage in stages:
         conv = downsample.conv
         size = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, conv.padding, conv.kernel_size, conv.stride)]
         total += conv.weight.numel() * prod(size)
@@ -50,17 +52,18 @@ def official_macs(backbone: HyenaFormer, size: Sequence[int], num_classes: int =
 
 
 def _block_macs(block: MetaFormerBlock, size: Sequence[int]) -> float:
-    mixer, pixels = block.token_mixer, prod(size)
+    mixer: Any = block.token_mixer
+    pixels = prod(size)
     if not isinstance(mixer, (HyenaPixel, BidirectionalHyena, SepConv, Attention)):
         raise UserError(f'the official count knows no {type(mixer).__name__}: count without --count official')
     total = pixels * sum(_macs_per_pixel(module) for module in (block.norm1, block.norm2, *block.mlp.modules()))
     return total + _mixer_macs(mixer, size)
 
 
-def _mixer_macs(mixer: TokenMixer, size: Sequence[int]) -> float:
+def _mixer_macs(mixer: Any, size: Sequence[int]) -> float:
     pixels = prod(size)
     inside = set(mixer.long_conv.modules()) if hasattr(mixer, 'long_conv') else set()
-    total = pixels * sum(_macs_per_pixel(module) for module in mixer.modules() if module not in inside)
+    total: float = pixels * sum(_macs_per_pixel(module) for module in mixer.modules() if module not in inside)
     if isinstance(mixer, Attention):
         total += 2 * pixels**2 * mixer.qkv.in_features
     if inside:

@@ -98,6 +98,7 @@ def convert_checkpoint(
             arch, report = find_arch(ours)
         else:
             report = compare(ours, arch_shapes(arch, ours))
+        checkpoint: dict[str, Any]
         if reverse:
             checkpoint = OrderedDict(revert_official(ours)) if report.fits else OrderedDict()
         else:

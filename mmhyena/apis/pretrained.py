@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def _pretrained_files(key: str, node: Any) -> Iterator[tuple[str, str]]:
             yield f'{key}.checkpoint', str(node['checkpoint'])
         if 'backbone' in node and isinstance(node.get('pretrained'), str):
             yield f'{key}.pretrained', node['pretrained']
-        children = node.items()
+        children: Iterable[tuple[Any, Any]] = node.items()
     elif isinstance(node, (list, tuple)):
         children = enumerate(node)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mmengine
 from mmengine.config import Config, ConfigDict
@@ -140,7 +140,7 @@ def evaluate(
         name_files(runner)
         _log_notes(runner, notes)
         model = _unwrap(runner.model)
-        tested = model.module if tta else model
+        tested = cast(nn.Module, model.module) if tta else model
         if checkpoint is None:
             _load_members(tested, cfg)
         else:
@@ -210,4 +210,4 @@ def _dump_predictions(toolkit: Toolkit, out: str) -> DumpResults:
 
 
 def _unwrap(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model

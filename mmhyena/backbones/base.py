@@ -52,6 +52,7 @@ class BaseBackbone(BaseModule):
     """
 
     default_init_cfg: Sequence[Mapping[str, Any]] = ()
+    init_cfg: InitConfig
     pretrained_init: type[PretrainedInit] = ReportedInit
 
     def __init__(

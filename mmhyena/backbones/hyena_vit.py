@@ -199,17 +199,19 @@ class HyenaViT(PlainBackbone):
     @classmethod
     def _resolve_settings(cls, arch: str | Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return sizes and shell: what is given to the constructor, else what ``arch`` says, else DeiT's."""
-        if not isinstance(arch, Mapping):
-            arch = cls.arch_settings[check_choice('arch', arch, cls.arch_settings, ', or a dict')]
-        check_keys('arch', arch, _SIZES, given)
-        sizes = {key: check_int(f'{key} of arch', arch[key]) for key in _SIZES}
+        if isinstance(arch, Mapping):
+            chosen = dict(arch)
+        else:
+            chosen = dict(cls.arch_settings[check_choice('arch', arch, cls.arch_settings, ', or a dict')])
+        check_keys('arch', chosen, _SIZES, given)
+        sizes = {key: check_int(f'{key} of arch', chosen[key]) for key in _SIZES}
         if sizes['embed_dims'] % sizes['num_heads']:
             raise ValueError(
                 f'embed_dims of arch must be a multiple of num_heads, got {sizes["embed_dims"]} and '
                 f'{sizes["num_heads"]}'
             )
         head_dim = sizes['embed_dims'] // sizes['num_heads']
-        defaults = dict(
+        defaults: dict[str, Any] = dict(
             token_mixers='hyena',
             hyena=dict(type='HyenaND'),
             attention=dict(type='Attention', head_dim=head_dim, qkv_bias=True, proj_bias=True),
@@ -219,7 +221,7 @@ class HyenaViT(PlainBackbone):
             final_norm=True,
             norm_eps=1e-6,
         )
-        return defaults | dict(arch) | sizes | {name: value for name, value in given.items() if value is not None}
+        return defaults | chosen | sizes | {name: value for name, value in given.items() if value is not None}
 
     def _resolve_out_type(self, out_type: str | None) -> str:
         if out_type is None:

@@ -90,7 +90,7 @@ class TimmBackbone(BaseBackbone):
         model_args: Mapping[str, Any] | None = None,
         init_cfg: InitConfig = None,
     ) -> None:
-        model = _create(
+        model: Any = _create(
             model_name,
             in_chans=check_int('in_channels', in_channels),
             drop_path_rate=check_rate('drop_path_rate', drop_path_rate),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.fileio import exists, join_path, list_from_file
@@ -12,6 +13,8 @@ from mmpretrain.datasets import BaseDataset
 
 from mmhyena.datasets.celeba import CELEBA_ATTRIBUTES
 from mmhyena.registry import DATASETS
+
+_MixinBase: Any = stock.CIFAR10 if TYPE_CHECKING else object
 
 
 def _read_lines(path: str, dataset: str, remedy: str) -> list[str]:
@@ -163,7 +166,7 @@ class TinyImageNet(BaseDataset):
         return [(join_path(self.img_prefix, 'images', row[0]), row[1]) for row in rows]
 
 
-class _LocalCIFAR:
+class _LocalCIFAR(_MixinBase):
     """CIFAR as it lies on disk: no download, and no checksum that only the original files could pass."""
 
     def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 MANIFEST = 'manifest.json'
 
@@ -46,7 +47,12 @@ class GeneratedFolder:
         self, root: str | os.PathLike, dataset: str, version: int, parameters: Mapping, entries: Iterable[str]
     ) -> None:
         self.root = Path(root)
-        self.header = {'dataset': dataset, 'version': version, 'complete': False, 'parameters': dict(parameters)}
+        self.header: dict[str, Any] = {
+            'dataset': dataset,
+            'version': version,
+            'complete': False,
+            'parameters': dict(parameters),
+        }
         self.entries = tuple(entries)
 
     def open(self, force: bool = False) -> bool:
@@ -97,7 +103,7 @@ class GeneratedFolder:
     def _is_complete(self, manifest: dict) -> bool:
         return manifest['complete'] and manifest.get('files') == self._count()
 
-    def _read(self) -> dict:
+    def _read(self) -> dict[str, Any]:
         try:
             manifest = json.loads((self.root / MANIFEST).read_text())
             if manifest['dataset'] == self.header['dataset'] and manifest.keys() >= self.header.keys():
@@ -108,7 +114,7 @@ class GeneratedFolder:
             f'{self.root} is not empty and holds no {self.header["dataset"]} data set; name another folder'
         )
 
-    def _difference(self, old: dict) -> str:
+    def _difference(self, old: dict[str, Any]) -> str:
         if old['version'] != self.header['version']:
             return f'version {old["version"]} instead of {self.header["version"]}'
         new = self.header['parameters']

@@ -64,7 +64,8 @@ def _unflip(view: BaseDataElement) -> InstanceData:
     if direction not in ('horizontal', 'vertical', 'diagonal'):
         raise ValueError(f'unknown flip direction {direction!r}')
     height, width = view.metainfo['ori_shape'][:2]
-    boxes, axes = predictions.bboxes, []
+    boxes = predictions.bboxes
+    axes: list[int] = []
     if direction != 'vertical':
         boxes, axes = _mirror(boxes, 0, width), [*axes, -1]
     if direction != 'horizontal':

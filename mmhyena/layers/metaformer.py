@@ -84,7 +84,7 @@ class Mlp(nn.Module):
     def why_not_fusible(self) -> str | None:
         """Return why the three parts may not run as one operator, or None if they may."""
         for name, kind in (('fc1', nn.Linear), ('act', StarReLU), ('fc2', nn.Linear)):
-            if reason := why_not_fusible(self._modules[name], kind, bias=kind is StarReLU):
+            if reason := why_not_fusible(self.get_submodule(name), kind, bias=kind is StarReLU):
                 return f'{name}: {reason}'
         return None
 
@@ -154,7 +154,8 @@ class Downsample(nn.Module):
         self.norm_first = norm_first
         self.norm = nn.LayerNorm(in_channels if norm_first else out_channels, eps=1e-6, bias=False)
         conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
-        self.conv = conv.to(memory_format=torch.channels_last)  # as the feature maps, or every forward copies it  # type: ignore[call-overload]
+        # In the layout of the feature maps, or every forward copies it. (torch has no annotation for this call.)
+        self.conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Downsample ``x`` ``(B, H, W, C_in)`` to ``(B, H', W', C_out)``."""

@@ -37,7 +37,7 @@ def find_images(source: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = path.iterdir()
+        found: Iterable[Path] = path.iterdir()
     else:
         anchor = Path(path.anchor)
         pattern = str(path.relative_to(anchor)) if path.anchor else str(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import mmcv
 import numpy as np
@@ -95,7 +95,8 @@ class Detection(Result):
     def enlarged(self, factor: int) -> Detection:
         """Return the same result on an image ``factor`` times as large."""
         masks = None if self.masks is None else _repeat(self.masks, factor)
-        return replace(super().enlarged(factor), boxes=self.boxes * np.float32(factor), masks=masks)
+        larger = cast(Detection, super().enlarged(factor))
+        return replace(larger, boxes=self.boxes * np.float32(factor), masks=masks)
 
     def to_dict(self, score_thr: float = 0.0) -> dict[str, Any]:
         """Return what json can hold, with ``objects``; masks as COCO run-length encodings.
@@ -144,7 +145,8 @@ class Segmentation(Result):
 
     def enlarged(self, factor: int) -> Segmentation:
         """Return the same result on an image ``factor`` times as large."""
-        return replace(super().enlarged(factor), class_map=_repeat(self.class_map, factor))
+        larger = cast(Segmentation, super().enlarged(factor))
+        return replace(larger, class_map=_repeat(self.class_map, factor))
 
     @property
     def shares(self) -> dict[int, float]:

@@ -41,10 +41,10 @@ class TaskInferencer(ABC):
     """
 
     visualizer_type: str
-    result_type: type[Result]
+    result_type: type[Any]
 
     def __init__(self, cfg: Config, model: nn.Module, meta: Mapping[str, Any]) -> None:
-        self.model = model
+        self.model: Any = model  # of a toolkit
         names = meta.get('classes') or ()
         self.classes: tuple[str, ...] = (names,) if isinstance(names, str) else tuple(names)
         self.palette = _full_palette(meta.get('palette'), len(self.classes))
@@ -136,7 +136,7 @@ class SegmentationInferencer(TaskInferencer):
             samples.append(sample)
         return self.model(torch.cat(inputs), samples, mode='predict')
 
-    def result(self, sample: Any, **common: Any) -> Segmentation:
+    def result(self, sample: Any, **common: Any) -> Result:
         """Return a data sample as a typed result."""
         return super().result(sample, palette=self.palette, **common)
 
@@ -249,4 +249,4 @@ def _full_palette(palette: Any, count: int) -> _Colors:
         # Multiples of the golden ratio: neighbours in number are far apart in hue.
         hues = (i * 0.618 % 1.0 for i in range(count))
         palette = [[255 * part for part in colorsys.hsv_to_rgb(hue, 0.75, 0.9)] for hue in hues]
-    return tuple(tuple(int(part) for part in color) for color in palette[:count])
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in palette[:count])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ def load_photo(name: str) -> Image.Image:
     path = Path(skimage.__file__).parent / 'data' / name
     if not path.is_file():
         raise FileNotFoundError(
-            f'scikit-image {skimage.__version__} has no {path}; reinstall it from its wheel: pip install scikit-image'
+            f'scikit-image {version("scikit-image")} has no {path}; '
+            'reinstall it from its wheel: pip install scikit-image'
         )
     with Image.open(path) as image:
         return image.convert('RGB')

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -133,14 +134,15 @@ class FilterMLP(nn.Module):
 
     def forward(self, x: Tensor, sine: Sine) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
-        for layer in self.layers[:-1]:
+        *hidden, last = self.layers
+        for layer in hidden:
             x = sine(layer(x))
-        return self.layers[-1](x)
+        return last(x)
 
     @torch.no_grad()
     def scale_(self, factor: Tensor) -> None:
         """Multiply the outputs by ``factor`` ``(out_features,)``."""
-        self.layers[-1].weight.mul_(factor[:, None])
+        self.layers[-1].get_parameter('weight').mul_(factor[:, None])
 
 
 _AXIAL = dict(type='AxialPosition')
@@ -224,7 +226,7 @@ class ProductFilter(AxialFilter):
 
     def scale_(self, factor: Tensor) -> None:
         """Multiply the kernel of each channel by ``factor`` ``(C,)`` in place, shared equally between the axes."""
-        for mlp in self.mlps:
+        for mlp in cast(Iterable[FilterMLP], self.mlps):
             mlp.scale_(factor ** (1 / len(self.mlps)))
 
 

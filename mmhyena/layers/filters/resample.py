@@ -56,11 +56,12 @@ def _resample_axis(table: Tensor, axis: int, new: int) -> Tensor:
         position += (old - 1) / 2
     lower = position.floor().clamp_(max=max(old - 2, 0)).long()
     shift = (position - lower).view(-1, *(1,) * (table.dim() - axis - 1))
-    result = 0
     padded = _extend(table, axis)
-    for tap, weight in enumerate(_keys_weights(shift)):
-        result = result + padded.index_select(axis, lower + tap) * weight.to(table.dtype)
-    return result
+    terms = [
+        padded.index_select(axis, lower + tap) * weight.to(table.dtype)
+        for tap, weight in enumerate(_keys_weights(shift))
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def _extend(table: Tensor, axis: int) -> Tensor:

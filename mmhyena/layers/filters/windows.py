@@ -39,6 +39,8 @@ class RadialWindow(nn.Module):
         kernel_size: Taps on each axis.
     """
 
+    distance: Tensor
+
     def __init__(self, channels: int, kernel_size: Sequence[int]) -> None:
         super().__init__()
         offsets = [torch.arange(size) - (size - 1) / 2 for size in kernel_size]
@@ -64,6 +66,9 @@ class BidirectionalWindow(nn.Module):
         channels: Number of channels C.
         kernel_size: Number of taps, a sequence of one integer.
     """
+
+    distance: Tensor
+    delta: Tensor
 
     def __init__(self, channels: int, kernel_size: Sequence[int]) -> None:
         super().__init__()
@@ -95,6 +100,9 @@ class ExponentialWindow(nn.Module):
         centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
     """
 
+    delta: Tensor
+    shift: Tensor | float
+
     def __init__(
         self,
         channels: int,
@@ -125,7 +133,7 @@ class ExponentialWindow(nn.Module):
     def forward(self, kernel: Tensor) -> Tensor:
         """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
         axes = kernel.dim() - 1
-        window = 1.0
+        window: Tensor | float = 1.0
         for axis, size in enumerate(kernel.shape[1:]):
             t = _displacements(size, 1, self.centered, self.delta)
             factor = torch.exp(-t * self.delta[axis].abs()[:, None] * self.power) + self._axis_shift(axis)  # (C, size)
