@@ -275,3 +275,37 @@ def test_simple_feature_pyramid_refuses_bad_levels():
         SimpleFeaturePyramid(16, num_outs=3)
     with pytest.raises(ValueError, match='a scale must be'):
         SimpleFeaturePyramid(16, scales=(3,))
+
+
+def test_stochastic_depth_as_in_ibit():
+    small = dict(embed_dims=32, num_layers=3, num_heads=2)
+    model = HyenaViT(small, img_size=32, drop_path_rate=0.2, drop_path_schedule='constant', drop_path_mlp=False)
+    assert [layer.drop_path.p for layer in model.layers] == [0.2] * 3
+    rising = HyenaViT(small, img_size=32, drop_path_rate=0.2)
+    assert [getattr(layer.drop_path, 'p', 0.0) for layer in rising.layers] == pytest.approx([0.0, 0.1, 0.2])
+    with pytest.raises(ValueError, match='drop_path_schedule'):
+        HyenaViT(small, drop_path_schedule='cosine')
+
+    dropped = HyenaViT(dict(small, num_layers=1), img_size=32, drop_path_rate=0.999999, drop_path_schedule='constant')
+    image = torch.randn(1, 3, 32, 32)
+    block = dropped.layers[0]
+    tokens = dropped.patch_embed(image)
+    assert torch.equal(block(tokens), tokens)  # both branches are dropped
+    block.drop_path_mlp = False
+    torch.testing.assert_close(block(tokens), tokens + block.mlp(block.norm2(tokens)))
+
+
+def test_one_dimensional_positions_are_no_weights_and_serve_every_grid():
+    model = HyenaViT('ibit_tiny', img_size=64, out_type='raw').eval()
+    assert model.position == 'sincos_1d' and 'position_encoding' not in model.state_dict()
+    position = torch.arange(17.0)[:, None] * torch.exp(-torch.linspace(0, 3, 96))  # 17 tokens: ceil(ln 17) is 3
+    torch.testing.assert_close(model.position_encoding, torch.cat([position.sin(), position.cos()], dim=1))
+    assert model(torch.randn(1, 3, 96, 48))[0].shape == (1, 1 + 6 * 3, 192)
+
+
+def test_first_token_is_the_top_left_patch_without_a_class_token():
+    small, image = dict(embed_dims=32, num_layers=2, num_heads=2), torch.randn(1, 3, 32, 48)
+    model = HyenaViT(small, img_size=32, out_type='first_token').eval()
+    (first,) = model(image)
+    model.out_type = 'raw'
+    torch.testing.assert_close(first, model(image)[0][:, 0])
