@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 
 from mmhyena.apis.checks.nodes import dicts
-from mmhyena.apis.checks.values import check_parts, check_top_level, check_values, known_keys
+from mmhyena.apis.checks.values import check_optimizer, check_parts, check_top_level, check_values, known_keys
 from mmhyena.errors import UserError, one_line
 from mmhyena.utils.overrides import parse_overrides
 
@@ -36,9 +36,11 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise UserError(f'{path} is not a config: its name must end in {", ".join(_SUFFIXES)}')
     try:
         cfg = Config.fromfile(path)
+        check_top_level(cfg)
+    except UserError:
+        raise
     except Exception as error:  # a config is a program, which may raise anything
         raise UserError(f'config {path} cannot be read: {one_line(error)}') from error
-    check_top_level(cfg)
     if overrides:
         _check_override_keys(cfg, overrides)
         for key, value in overrides.items():
@@ -64,6 +66,7 @@ def check_config(cfg: Config, splits: tuple[str, ...]) -> list[str]:
     """
     check_parts(cfg, splits)
     check_values(cfg)
+    check_optimizer(cfg)
     notes = []
     for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')

@@ -122,9 +122,8 @@ def _find_builder(frames: Sequence[_Frame]) -> tuple[str, list[_Frame]] | None:
         if match:
             split = match[1]
         known = frame.name in _BUILDERS and frame.module.startswith(('mmengine.', 'mmhyena.'))
-        # A default hook is registered through the same method as any other.
         if known:
-            found = _BUILDERS[frame.name].format(split=split), list(frames[i + 1 :])
+            found = _BUILDERS[frame.name].format(split=split), list(frames[i:])
     return found
 
 
@@ -194,7 +193,7 @@ def _resembles(entry: dict, built: dict) -> bool:
 
 def _argument(error: Exception, key: str, node: Any, frames: Sequence[_Frame]) -> str:
     """Return ``key`` with the name of the argument that the message or the failing lines are about, if one is found."""
-    message = str(error)
+    message = one_line(error)
     if match := re.search(r"unexpected keyword argument '(\w+)'", message):
         return f'{key}.{match[1]}' if isinstance(node, dict) and match[1] in node else key
     quoted = set(re.findall(r"['\"`]([^'\"`]+)['\"`]", message)) | set(re.findall(r'(\S+) is not in the', message))

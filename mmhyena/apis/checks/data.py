@@ -206,8 +206,7 @@ def _look_at_label_maps(report: SplitReport, node: Any, dataset: Any, num: int) 
     if not Path(report.source).is_dir():
         report.problem(f'{report.split} data {report.source} does not exist: correct {report.key}.data_prefix.img_path')
         return meta
-    dataset.full_init()
-    samples = [dataset.get_data_info(i) for i in range(len(dataset))]
+    samples = dataset.load_data_list()
     report.images = len(samples)
     if not samples:
         suffixes = sorted({path.suffix for path in Path(report.source).iterdir() if path.suffix})

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
-from mmhyena.apis.checks.nodes import children, leaves, walk
+from mmhyena.apis.checks.nodes import children, find_class, leaves, walk
 from mmhyena.errors import UserError
 
-__all__ = ['check_parts', 'check_top_level', 'check_values', 'known_keys']
+__all__ = ['check_optimizer', 'check_parts', 'check_top_level', 'check_values', 'known_keys']
 
 # Keys that configs of the three toolkits read besides the Runner's own arguments.
 _EXTRA_KEYS = {
@@ -143,6 +144,21 @@ def check_values(cfg: Config) -> None:
         for key, value in leaves(cfg.get(part), part):
             if isinstance(value, float) and math.isnan(value):
                 raise UserError(f'{key} is not a number (nan): set it to one')
+
+
+def check_optimizer(cfg: Config) -> None:
+    """Check that the optimizer is registered, which MMEngine does not say.
+
+    Raises:
+        UserError: Naming it.
+    """
+    wrapper = cfg.get('optim_wrapper')
+    optimizer = wrapper.get('optimizer') if isinstance(wrapper, dict) else None
+    name = optimizer.get('type') if isinstance(optimizer, dict) else None
+    if isinstance(name, str) and find_class(OPTIMIZERS, name) is None:
+        close = difflib.get_close_matches(name, OPTIMIZERS.module_dict, n=1)
+        hint = f': did you mean {close[0]!r}?' if close else ''
+        raise UserError(f'optim_wrapper.optimizer.type: {name!r} is no optimizer that is registered{hint}')
 
 
 def _ruled(cfg: Config) -> Iterator[tuple[str, Any, _Rule]]:
