@@ -5,6 +5,8 @@
 #
 # Several machines: run it on each with NNODES, NODE_RANK (0, 1, ...), MASTER_ADDR (of machine 0) and PORT set; GPUS
 # counts those of one machine. PYTHON names the interpreter (default: python).
+#
+# On SIGTERM, SIGUSR1 or SIGINT the run writes a checkpoint and exits with code 75; --resume goes on from it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 

@@ -27,6 +27,27 @@ launch() {
     else
         place=(--standalone) # a free port
     fi
-    exec "${PYTHON:-python}" -m torch.distributed.run --nnodes "$nnodes" --nproc-per-node "$nproc" "${place[@]}" \
-        "$script" "$@" --launcher pytorch
+    run_and_pass_signals "${PYTHON:-python}" -m torch.distributed.run --nnodes "$nnodes" --nproc-per-node "$nproc" \
+        "${place[@]}" "$script" "$@" --launcher pytorch
+}
+
+# Runs a command and exits as it does, or with the code that the training left in MMHYENA_EXIT_FILE (75 after a
+# checkpoint on request), which torchrun does not pass on. SIGTERM, SIGUSR1 and SIGINT all ask for that checkpoint.
+run_and_pass_signals() {
+    local child code signaled
+    MMHYENA_EXIT_FILE="$(mktemp "${TMPDIR:-/tmp}/mmhyena-exit.XXXXXX")"
+    export MMHYENA_EXIT_FILE
+    # torchrun would die of SIGUSR1 sent to the whole job; the training processes take it nevertheless.
+    (trap '' USR1 && exec "$@") &
+    child=$!
+    trap 'signaled=1; kill -TERM "$child" 2>/dev/null || true' TERM USR1 INT
+    signaled=1
+    while [ "$signaled" = 1 ]; do # a signal ends wait early
+        signaled=0
+        code=0
+        wait "$child" || code=$?
+    done
+    if [ "$code" != 0 ] && [ -s "$MMHYENA_EXIT_FILE" ]; then code="$(cat "$MMHYENA_EXIT_FILE")"; fi
+    rm -f "$MMHYENA_EXIT_FILE"
+    exit "$code"
 }

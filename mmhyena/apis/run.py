@@ -78,10 +78,10 @@ def train(
     make_resumable(cfg)
     check_pretrained(cfg)
     with config_errors(cfg):
-        runner = Runner.from_cfg(cfg)
+        runner = build_runner(cfg)
         name_files(runner)
         _log_notes(runner, notes)
-        if checkpoint is not None:
+        if checkpoint is not None and isinstance(runner, Runner):  # FlexibleRunner builds its model when it trains
             load_weights(_unwrap(runner.model), checkpoint, cfg.load_from)
             del checkpoint
         run_training(runner)

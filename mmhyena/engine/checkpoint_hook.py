@@ -38,6 +38,8 @@ class CheckpointHook(BaseCheckpointHook):
     are not finite are not written: the run ends with :class:`TrainingDivergedError`. Arguments are those of MMEngine.
     """
 
+    file_backend: Any
+    last_ckpt: str | None
     _saved: tuple[int, int] | None = None  # (epoch, iteration) of the last checkpoint
     _meta: dict[str, Any] | None = None
 
@@ -80,6 +82,7 @@ class CheckpointHook(BaseCheckpointHook):
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         options = dict(save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler)
         self._write(runner, name, meta=meta, by_epoch=self.by_epoch, **options, **self.args)
+        self._saved = meta['epoch'], meta['iter']
         self._point(runner)
         if is_main_process():
             for path in outdated:

@@ -50,7 +50,7 @@ class PlacedIndex(int):
         self.place = place
         return self
 
-    def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:
+    def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:  # type: ignore[override]
         return int(self), self.place
 
 
@@ -78,7 +78,7 @@ class PlacedDataset:
     def __len__(self) -> int:
         return len(self.placed)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:  # type: ignore[override]
         return type(self.placed)
 

@@ -57,8 +57,9 @@ class PreemptionHook(Hook):
         """Start to listen."""
         if is_distributed() and self._group is None:
             timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
-            options = {} if timeout is None else dict(timeout=timedelta(seconds=timeout))
-            self._group = dist.new_group(backend='gloo', **options)
+            self._group = dist.new_group(
+                backend='gloo', timeout=None if timeout is None else timedelta(seconds=timeout)
+            )
         self.listener.start()
 
     def after_train(self, runner: Runner) -> None:

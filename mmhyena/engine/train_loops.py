@@ -30,6 +30,8 @@ VALIDATED, EPOCH_LENGTH = 'last_validated_iter', 'iters_per_epoch'
 class EpochTrainLoop(EpochBasedTrainLoop):
     """:class:`mmengine.runner.EpochBasedTrainLoop` that resumes within an epoch. Arguments are those of MMEngine."""
 
+    _iter: int
+
     def __init__(self, runner: Runner, dataloader: dict | DataLoader, *args: Any, **kwargs: Any) -> None:
         super().__init__(runner, placed_loader(runner, dataloader), *args, **kwargs)
 
@@ -91,6 +93,8 @@ class EpochTrainLoop(EpochBasedTrainLoop):
 @LOOPS.register_module()
 class IterTrainLoop(IterBasedTrainLoop):
     """:class:`mmengine.runner.IterBasedTrainLoop` that resumes exactly. Arguments are those of MMEngine."""
+
+    _iter: int
 
     def __init__(self, runner: Runner, dataloader: dict | DataLoader, *args: Any, **kwargs: Any) -> None:
         loader = placed_loader(runner, dataloader)

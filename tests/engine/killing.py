@@ -93,8 +93,8 @@ def run_apart(work: Callable[..., Any], *arguments: Any, timeout: float = 300) -
     return process.exitcode
 
 
-def train(config: Path, work_dir: Path, kill: tuple[str, int] | None = None, **arguments: Any) -> None:
-    """Train from the newest checkpoint in ``work_dir``; ``kill`` names a moment and its how-manieth time."""
+def train(config: Path, work_dir: Path, kill: tuple | None = None, **arguments: Any) -> None:
+    """Train from the newest checkpoint in ``work_dir``; ``kill`` holds the arguments of :func:`kill_at`."""
     from mmhyena.apis import train as train_config
 
     if kill is not None:
@@ -102,8 +102,8 @@ def train(config: Path, work_dir: Path, kill: tuple[str, int] | None = None, **a
     train_config(config, work_dir=str(work_dir), resume='auto', **arguments)
 
 
-def kill_at(moment: str, count: int) -> None:
-    """Let this process kill itself when the function of a moment is called for the ``count``-th time."""
+def kill_at(moment: str, count: int, number: int = signal.SIGKILL) -> None:
+    """Let this process signal itself when the function of a moment is called for the ``count``-th time."""
     name, _ = MOMENTS[moment]
     owner, attribute = find(name)
     function, calls, process = getattr(owner, attribute), 0, os.getpid()
@@ -112,10 +112,10 @@ def kill_at(moment: str, count: int) -> None:
         nonlocal calls
         calls += 1
         if calls == count:
-            if attribute == 'put':  # half of the bytes
+            if attribute == 'put' and number == signal.SIGKILL:  # half of the bytes
                 _, content, path = arguments
                 function(arguments[0], content[: len(content) // 2], path)
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, number)
         return function(*arguments, **keywords)
 
     setattr(owner, attribute, killed)

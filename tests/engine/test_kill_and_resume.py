@@ -84,6 +84,25 @@ def test_killed_once(variant, workers, kill, uninterrupted, tmp_path):
     assert not list(tmp_path.rglob('.*.tmp'))
 
 
+@pytest.mark.parametrize(
+    'variant, moment, number',
+    [
+        ('epochs', ('an iteration', 5), signal.SIGTERM),
+        ('iterations', ('a validation', 3), signal.SIGUSR1),
+    ],
+)
+def test_stopped_by_a_signal(variant, moment, number, uninterrupted, tmp_path):
+    """A checkpoint after the iteration, exit code 75, and the same weights in the end."""
+    config, expected = uninterrupted(variant, 0)
+    assert run_apart(train, config, tmp_path, (*moment, number)) == 75
+    stopped = last_checkpoint(tmp_path)
+    assert Path((tmp_path / 'last_checkpoint').read_text()).name == 'interrupted.pth'
+    assert stopped['meta']['iter'] == (5 if variant == 'epochs' else 6)
+    assert run_apart(train, config, tmp_path) == 0
+    assert_same(last_checkpoint(tmp_path), expected)
+    assert not (tmp_path / 'interrupted.pth').exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('variant, workers', list(itertools.product(VARIANTS, (0, 2))))
 def test_killed_at_random(variant, workers, uninterrupted, tmp_path, add_row):

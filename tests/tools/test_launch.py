@@ -95,6 +95,7 @@ def compare_gradients(*arguments: str) -> None:
     result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.count('gradients agree') == 2
+    assert 'Grad strides' not in result.stderr  # DDP's warning of gradients that it has to copy
 
 
 @pytest.mark.parametrize('arch', ['hpx_former_tiny', pytest.param('hb_former_tiny', marks=pytest.mark.slow)])
@@ -159,7 +160,7 @@ def test_several_machines(record):
 def test_slurm_with_and_without_gpus(record):
     call = record('slurm_train.sh', 'part', 'job', 'a.py', 'work', '--amp', GPUS='16', SRUN_ARGS='--time=60 --qos=low')
     assert {'--partition=part', '--job-name=job', '--ntasks=16', '--gres=gpu:8', '--ntasks-per-node=8'} <= set(call)
-    assert {'--time=60', '--qos=low', 'MASTER_PORT=29500'} <= set(call)
+    assert {'--time=60', '--qos=low', 'MASTER_PORT=29500', '--signal=USR1@120'} <= set(call)
     script = call.index(str(ROOT / 'tools/train.py'))
     assert call[script + 1 : script + 7] == ['a.py', '--work-dir', 'work', '--launcher', 'slurm', '--amp']
     call = record('slurm_test.sh', 'part', 'job', 'a.py', 'a.pth', GPUS='2', GPUS_PER_NODE='0', PORT='29601')
@@ -196,3 +197,73 @@ def test_launcher_without_its_environment_gets_one_line(monkeypatch):
     monkeypatch.setattr('mmhyena.apis.distributed.get_device', lambda: 'cpu')
     with pytest.raises(UserError, match=r'RANK, WORLD_SIZE.* tools/dist_train\.sh'):
         join_cpu_group(Config(dict(launcher='pytorch')))
+
+
+@pytest.mark.parametrize(
+    'changes, culprit',
+    [
+        ({'strategy': dict(type='FSDPStrategy')}, 'strategy FSDPStrategy needs a launcher'),
+        ({'strategy': dict(type='FSDPStrategy'), 'launcher': 'pytorch'}, 'FSDPStrategy needs an accelerator'),
+        ({'strategy': dict(type='DeepSpeedStrategy'), 'launcher': 'pytorch'}, 'needs deepspeed|needs an accelerator'),
+        ({'strategy': dict(type='FSDP')}, 'strategy.type FSDP is unknown'),
+        ({'model_wrapper_cfg': dict(type='MMFullyShardedDataParallel')}, 'MMFullyShardedDataParallel needs an accel'),
+    ],
+)
+def test_a_strategy_that_cannot_run_is_refused_in_one_line(changes, culprit, monkeypatch):
+    from mmengine.config import Config
+
+    from mmhyena.apis.distributed import build_runner
+    from mmhyena.errors import UserError
+
+    monkeypatch.setattr('mmhyena.apis.distributed.get_device', lambda: 'cpu')
+    with pytest.raises(UserError, match=culprit) as error:
+        build_runner(Config(dict(launcher='none') | changes))
+    assert '\n' not in str(error.value)
+
+
+def test_strategy_configs_choose_the_flexible_runner(monkeypatch):
+    """With an accelerator the config reaches FlexibleRunner as it is, DeepSpeed with its own optimizer wrapper."""
+    import mmengine.runner
+    from mmengine.config import Config
+
+    from mmhyena.apis import distributed
+
+    built = []
+    monkeypatch.setattr(distributed, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(distributed.importlib.util, 'find_spec', lambda name: name)
+    monkeypatch.setattr(mmengine.runner.FlexibleRunner, 'from_cfg', built.append)
+    for name in ('fsdp', 'deepspeed_zero2'):
+        cfg = Config.fromfile(ROOT / f'configs/_base_/strategies/{name}.py')
+        cfg.merge_from_dict(
+            dict(launcher='pytorch', optim_wrapper=dict(type='OptimWrapper', clip_grad=dict(max_norm=2)))
+        )
+        distributed.build_runner(cfg)
+    assert [cfg.strategy.type for cfg in built] == ['FSDPStrategy', 'DeepSpeedStrategy']
+    assert built[0].optim_wrapper.clip_grad.max_norm == 2
+    assert built[1].strategy.gradient_clipping == 2
+    assert built[1].optim_wrapper == dict(type='DeepSpeedOptimWrapper')
+
+
+@pytest.mark.parametrize('timeout', [0, -5, 'long'])
+def test_a_wrong_timeout_is_one_line(timeout):
+    from mmengine.config import Config
+
+    from mmhyena.apis.distributed import join_cpu_group
+    from mmhyena.errors import UserError
+
+    with pytest.raises(UserError, match=r'env_cfg\.dist_cfg\.timeout=.* is not a positive number'):
+        join_cpu_group(Config(dict(launcher='none', env_cfg=dict(dist_cfg=dict(timeout=timeout)))))
+
+
+def test_find_unused_parameters_is_read(monkeypatch):
+    from mmhyena.apis.config import load_config
+
+    cfg = load_config(ROOT / CONFIGS['mmpretrain'], {'find_unused_parameters': True})
+    cfg.launcher = 'pytorch'
+    monkeypatch.setattr('mmhyena.apis.distributed.get_device', lambda: 'cpu')
+    monkeypatch.setattr('mmhyena.apis.distributed.dist.is_initialized', lambda: True)
+    from mmhyena.apis.distributed import join_cpu_group
+
+    join_cpu_group(cfg)
+    assert cfg.model_wrapper_cfg.find_unused_parameters is True
+    assert cfg.model_wrapper_cfg.device_ids is None

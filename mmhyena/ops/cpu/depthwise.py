@@ -89,7 +89,10 @@ class _DepthwiseConv(torch.autograd.Function):
             return elementary_grads(_conv, (x, weight, bias), grad, ctx.needs_input_grad)
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_x = _conv(grad, weight.flip(2, 3), None) if ctx.needs_input_grad[0] else None
-        grad_weight = _weight_grad(x, grad, _padding(weight)) if ctx.needs_input_grad[1] else None
+        grad_weight = None
+        if ctx.needs_input_grad[1]:
+            # DDP's buckets have the weight's strides, and DDP warns of a gradient with others.
+            grad_weight = torch.empty_like(weight).copy_(_weight_grad(x, grad, _padding(weight)))
         grad_bias = grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
         return grad_x, grad_weight, grad_bias
 

@@ -1,0 +1,198 @@
+"""Checkpoints that never replace a good one by a worse one, and the choice of the one to resume from."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, MODELS
+from mmengine.runner import Runner
+from torch import nn
+
+from mmhyena.apis.resume import check_work_dir, find_checkpoint, make_resumable, resume_from, run_training
+from mmhyena.engine import TrainingDivergedError
+from mmhyena.errors import UserError
+
+
+@DATASETS.register_module()
+class FourOnes(torch.utils.data.Dataset):
+    """Four samples."""
+
+    def __getitem__(self, index):
+        return dict(x=torch.ones(4))
+
+    def __len__(self):
+        return 4
+
+
+@MODELS.register_module()
+class Line(BaseModel):
+    """A model of four weights, whose loss can be made infinite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+        self.factor = 1.0
+
+    def forward(self, x, mode='loss'):
+        return dict(loss=self.factor * (self.weight * x).sum())
+
+
+class Spoil(Hook):
+    """Makes the loss infinite from an iteration on."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter >= self.first:
+            runner.model.factor = float('inf')
+
+
+def config(work_dir: Path, **changes) -> Config:
+    """Two epochs of four iterations, one checkpoint per epoch."""
+    options = dict(
+        model=dict(type='Line'),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=1,
+            dataset=dict(type='FourOnes'),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        param_scheduler=[dict(type='CosineAnnealingLR', T_max=2, by_epoch=True)],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)),
+        randomness=dict(seed=0),
+        resume=False,
+        load_from=None,
+    )
+    return Config(options | changes)
+
+
+def run(cfg: Config, *hooks: Hook, resume: str | None = None, name: str = '') -> Runner:
+    resume_from(cfg, resume)
+    make_resumable(cfg)
+    cfg.experiment_name = f'{Path(cfg.work_dir).name}{name}{time.monotonic_ns()}'
+    runner = Runner.from_cfg(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
+    run_training(runner)
+    return runner
+
+
+def test_pointer_and_number_of_checkpoints(tmp_path):
+    run(config(tmp_path))
+    assert sorted(file.name for file in tmp_path.glob('*.pth')) == ['epoch_2.pth']
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+
+
+def test_an_infinite_loss_stops_the_run(tmp_path):
+    hooks = [dict(type='mmhyena.FiniteLossHook', max_steps=2)]
+    with pytest.raises(TrainingDivergedError, match=r'^iteration 7: .* 2 steps in a row \(loss -inf\).*epoch_1\.pth$'):
+        run(config(tmp_path, custom_hooks=hooks), Spoil(5))
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_weights_that_are_not_finite_replace_nothing(tmp_path):
+    hooks = [dict(type='mmhyena.FiniteLossHook', max_steps=9)]
+    with pytest.raises(TrainingDivergedError, match=r'epoch 2, iteration 8: .*\(weight\).*epoch_1\.pth'):
+        run(config(tmp_path, custom_hooks=hooks), Spoil(5))
+    assert [file.name for file in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, monkeypatch):
+    put, calls = LocalBackend.put, []
+
+    def full(self, content, path):
+        calls.append(path)
+        if len(calls) == 2:
+            put(self, content[:100], path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        put(self, content, path)
+
+    monkeypatch.setattr(LocalBackend, 'put', full)
+    with pytest.raises(UserError, match=r'epoch_2\.pth cannot be written \(No space left.*epoch_1\.pth$'):
+        run(config(tmp_path))
+    assert sorted(file.name for file in tmp_path.rglob('*.pth*')) == ['epoch_1.pth']
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r'file/work cannot be written \(Not a directory\)'):
+        check_work_dir(str(tmp_path / 'file/work'))
+
+
+@pytest.mark.parametrize('state', ['empty', 'missing', 'stale', 'moved', 'broken'])
+def test_resume_finds_the_newest_readable_checkpoint(state, tmp_path):
+    cfg = config(tmp_path, default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)))
+    run(cfg)
+    pointer, expected = tmp_path / 'last_checkpoint', 'epoch_2.pth'
+    if state == 'empty':
+        pointer.write_text('')
+    elif state == 'missing':
+        pointer.unlink()
+    elif state == 'stale':
+        pointer.write_text(str(tmp_path / 'epoch_7.pth'))
+    elif state == 'moved':
+        pointer.write_text('/elsewhere/epoch_1.pth')
+        expected = 'epoch_1.pth'
+    else:
+        (tmp_path / 'epoch_2.pth').write_bytes((tmp_path / 'epoch_2.pth').read_bytes()[:500])
+        expected = 'epoch_1.pth'
+    path, _ = find_checkpoint(cfg)
+    assert path.name == expected
+
+
+def test_resume_in_an_empty_folder_starts_and_with_broken_files_alone_refuses(tmp_path):
+    assert run(config(tmp_path / 'new'), resume='auto').iter == 8
+    (tmp_path / 'bad').mkdir()
+    (tmp_path / 'bad/epoch_1.pth').write_bytes(b'half')
+    with pytest.raises(UserError, match=r'none of 1 checkpoints in .*bad can be resumed from \(.*epoch_1\.pth'):
+        run(config(tmp_path / 'bad'), resume='auto')
+
+
+def test_weights_alone_are_not_resumed_from(tmp_path):
+    torch.save(dict(state_dict={}, meta={}), tmp_path / 'weights.pth')
+    with pytest.raises(UserError, match=r'lacks optimizer, message_hub: start from its weights with .*load_from='):
+        run(config(tmp_path), resume=str(tmp_path / 'weights.pth'))
+
+
+def rates(runner: Runner) -> float:
+    return runner.optim_wrapper.param_groups[0]['lr']
+
+
+def test_nothing_left_to_train_is_said(tmp_path):
+    run(config(tmp_path))
+    before = (tmp_path / 'epoch_2.pth').read_bytes()
+    runner = run(config(tmp_path), resume='auto', name='again')
+    log = ''.join(file.read_text() for file in tmp_path.rglob('*.log'))
+    assert 'nothing left to train: the checkpoint is at epoch 2 of 2; raise train_cfg.max_epochs' in log
+    assert runner.iter == 8
+    assert (tmp_path / 'epoch_2.pth').read_bytes() == before
+
+
+def test_more_epochs_follow_the_new_schedule(tmp_path):
+    longer = dict(
+        train_cfg=dict(by_epoch=True, max_epochs=4),
+        param_scheduler=[dict(type='CosineAnnealingLR', T_max=8, by_epoch=True)],
+    )
+    expected = rates(run(config(tmp_path / 'whole', **longer)))
+    run(config(tmp_path / 'parts'))
+    assert rates(run(config(tmp_path / 'parts', **longer), resume='auto')) == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_unchanged_schedule_is_left_alone(tmp_path):
+    whole = rates(run(config(tmp_path / 'whole')))
+    run(config(tmp_path / 'parts', train_cfg=dict(by_epoch=True, max_epochs=1)))
+    assert rates(run(config(tmp_path / 'parts'), resume='auto')) == whole
