@@ -20,7 +20,7 @@ from mmhyena.apis.checks.building import config_errors
 from mmhyena.apis.checks.data import check_data, saved_classes
 from mmhyena.apis.checks.pipelines import name_files
 from mmhyena.apis.config import adapt_to_device, check_config, default_work_dir, load_config
-from mmhyena.apis.distributed import join_cpu_group
+from mmhyena.apis.distributed import build_runner, join_cpu_group
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.pretrained import check_pretrained
 from mmhyena.apis.resume import check_work_dir, make_resumable, resume_from, run_training

@@ -16,7 +16,7 @@ pytest.importorskip('mmpretrain')
 import mmpretrain.datasets
 import mmpretrain.models  # noqa: F401  (imported before the processes are forked)
 
-import mmhyena.apis  # noqa: F401
+import mmhyena.apis.run  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parent))
 from killing import ITERATIONS, MOMENTS, VARIANTS, make_data, run_apart, train, write_config
