@@ -19,6 +19,7 @@ from mmhyena.utils.overrides import parse_overrides
 
 __all__ = ['adapt_to_device', 'check_config', 'default_work_dir', 'load_config', 'parse_overrides']
 
+_MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
@@ -68,6 +69,9 @@ def check_config(cfg: Config, splits: tuple[str, ...]) -> list[str]:
     check_values(cfg)
     check_optimizer(cfg)
     notes = []
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None and name not in _MMENGINE_HOOKS]:
+        hooks.pop(name)  # MMEngine takes None only for hooks that it has by itself
     for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')
         if isinstance(loader, dict) and not loader.get('num_workers'):

@@ -274,10 +274,10 @@ def test_test_errors_are_one_line(test, shapes, tmp_path, capsys):
     options = ['--cfg-options', *on(shapes, 'mmdet')]
     error = error_of(test([config, str(weights), '--tta', *options, 'tta_model=None']), capsys)
     assert 'tta_model' in error
-    error = error_of(
-        test([config, str(weights), '--show-dir', 'x', *options, 'default_hooks.visualization=None']), capsys
-    )
-    assert 'default_hooks.visualization' in error
+    show_dir = ['--show-dir', str(text)]
+    assert '--show-dir' in error_of(test([config, str(weights), *show_dir, *options]), capsys)
+    # A hook of None is none.
+    assert 'weights.pth' in error_of(test([config, str(weights), *options, 'default_hooks.visualization=None']), capsys)
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])
