@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,11 +127,11 @@ def check_work_dir(work_dir: str) -> None:
     Raises:
         UserError: If the folder cannot be made or written to.
     """
-    probe = Path(work_dir, '.writable.tmp')
+    probe = Path(work_dir, f'.writable-{socket.gethostname()}-{os.getpid()}.tmp')  # every process of a job probes
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b'\0' * 4096)
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(describe_os_error(error, work_dir)) from error
 
