@@ -34,7 +34,7 @@ __all__ = ['FormulaHyenaFormer', 'FormulaLongConv', 'as_official_formula', 'form
 
 
 def formula_long_conv(u: Tensor, k: Tensor, skip: Tensor | None, causal: bool = False) -> Tensor:
-    """Convolve ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` by padded transforms, centred crop, plus skip."""
+    """Convolve ``u`` ``(B, C, *spatial)`` with ``k`` ``(C, *kernel)`` by padded transforms, center crop, plus skip."""
     dtype, spatial = u.dtype, u.shape[2:]
     if dtype != torch.float64:
         u, k = u.float(), k.float()
@@ -173,9 +173,9 @@ class _Block(nn.Module):
 
 
 def _elementary_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    centred = x - x.mean(-1, keepdim=True)
-    variance = centred.pow(2).mean(-1, keepdim=True)
-    return centred / torch.sqrt(variance + norm.eps) * norm.weight
+    centered = x - x.mean(-1, keepdim=True)
+    variance = centered.pow(2).mean(-1, keepdim=True)
+    return centered / torch.sqrt(variance + norm.eps) * norm.weight
 
 
 class FormulaHyenaFormer(nn.Module):

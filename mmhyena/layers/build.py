@@ -1,4 +1,4 @@
-"""Configs of parts that leave open what their surroundings know."""
+"""Completing the configs of parts with arguments that the enclosing module knows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ['complete', 'takes']
 
 
 def takes(config: Mapping[str, Any], argument: str) -> bool:
-    """Whether the class of ``config`` has an argument of that name.
+    """Whether the class of ``config`` takes ``argument``.
 
     Raises:
-        ValueError: If ``config`` has no type, or its class is not registered.
+        ValueError: If ``config`` has no ``type``, or the type is not registered.
     """
     if not isinstance(config, Mapping) or 'type' not in config:
         raise ValueError(f"the config of a part is a dict that needs a 'type', got {config!r}")
@@ -26,5 +26,5 @@ def takes(config: Mapping[str, Any], argument: str) -> bool:
 
 
 def complete(config: Mapping[str, Any], **known: Any) -> dict[str, Any]:
-    """Return ``config`` with those of ``known`` added that its class takes and the config does not set."""
+    """Return ``config`` with those arguments of ``known`` that its class takes and that it does not set itself."""
     return {name: value for name, value in known.items() if takes(config, name)} | dict(config)

@@ -22,11 +22,11 @@ from mmhyena.layers.metaformer import MetaFormerBlock, Mlp, Scale
 from mmhyena.ops import (
     add_residual,
     autocast_dtype,
+    is_inference,
     linear,
     map_tiles,
     needs_tiles,
     norm_mlp_residual,
-    records_nothing,
     row_tiles,
     unpadded_depthwise_conv,
 )
@@ -92,7 +92,7 @@ class FusedMetaFormerBlock(MetaFormerBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x`` ``(B, *spatial, C)``; same shape out."""
-        is_served = x.device.type == 'cpu' and records_nothing() and autocast_dtype(x) is None
+        is_served = x.device.type == 'cpu' and is_inference() and autocast_dtype(x) is None
         if not is_served or _why_parts_not_fusible(self):
             return super().forward(x)
         x = _mix(self, x).contiguous()

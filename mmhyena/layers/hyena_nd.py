@@ -6,17 +6,18 @@ With ``order`` gates and ``order - 1`` long convolutions (arXiv 2309.13600, sect
     v <- k_i * (x_i . v)           for i = order - 1, .., 1             k_i: long, all axes at once
     y  = out_proj(x_0 . v)
 
-A kernel that looks one way sees, in 2-D, only pixels above and to the left. The *direction* decides how a mixer or a
-stack of them sees the rest: turned kernels in every other block, all ``2 ** ndim`` flips added up, one branch per flip,
-or one centered kernel. Kernels are turned, not maps: convolving the flipped map and flipping back equals convolving
-with the flipped kernel. Each flip that needs a convolution of its own is a *lane*::
+In 2-D, a one-sided kernel sees only pixels above and to the left. The *direction* decides how a mixer, or a stack of
+mixers, sees the rest: flipped kernels in every other block, the sum of all ``2 ** ndim`` flips, one branch per flip, or
+one centered kernel. Kernels are flipped and not feature maps, which is equivalent. Each flip that needs a convolution
+of its own is a *branch*::
 
-    (B, C, *spatial) --expand--> (B, lanes, C, *spatial) --k--> (B, lanes, C, *spatial) --merge--> (B, *spatial, C')
+    (B, C, *spatial) --expand--> (B, branches, C, *spatial) --k--> the same --merge--> (B, *spatial, C')
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ _FILTERS = {
     'product': dict(type='ProductFilter'),
     'direct': dict(type='DirectFilter'),
 }
-_WINDOWS = {
+_WINDOWS: dict[str, dict | None] = {
     'standard': dict(type='ExponentialWindow'),
     'sqrt': dict(type='ExponentialWindow', sqrt=True),
     'learned': dict(type='ExponentialWindow', learnable=True),
@@ -52,29 +53,28 @@ _DIRECTIONS = {
 _CONVS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
-def _part(kind: str, part: str | dict | None, short: dict[str, dict | None], **args: object) -> dict | None:
-    """Return the config of a part, given as such or by its short name, with those of ``args`` that the class takes."""
-    if isinstance(part, str):
-        if part not in short:
-            raise ValueError(f'{kind} {part!r} is unknown; choose one of {", ".join(short)}, or a config')
-        part = short[part]
-    return None if part is None else complete(part, **args)
+def _part(kind: str, part: str | dict | None, names: Mapping[str, dict | None], **args: object) -> dict[str, Any]:
+    """Return the config of a part, given as such or by its name, with those of ``args`` that the class takes."""
+    config = names.get(part) if isinstance(part, str) else part
+    if config is None:
+        raise ValueError(f'{kind} {part!r} is unknown; choose one of {", ".join(names)}, or a config')
+    return complete(config, **args)
 
 
 class DirectionalLongConv(LongConv):
-    """The ``order - 1`` long convolutions of a mixer, each in all lanes of its direction.
+    """The ``order - 1`` long convolutions of a mixer, each in all branches of its direction.
 
-    Filter, window and skip have ``(order - 1) * C`` channels, those of the first convolution first. Kernels start
-    with an L2 norm of 1, so that neither the map's size nor the kind of filter decides how loud they are.
+    Filter, window and skip have ``(order - 1) * C`` channels, those of the first convolution first. Kernels initially
+    have an L2 norm of 1, whatever the size of the feature map and the kind of filter.
 
     Args:
         channels: Number of channels C.
-        map_size: Size of the maps that the filter is made for.
+        map_size: Size of the feature maps that the filter is made for.
         order: Order of the mixer.
         filter: Config of the filter.
         window: Config of the window, or None.
         direction: The direction.
-        filter_resize: Whether the kernel is resampled to the map at hand.
+        filter_resize: Whether the kernel is resampled to the feature map at hand.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class DirectionalLongConv(LongConv):
                 self.filter.scale_(1 / self.kernel(map_size).flatten(1).norm(dim=1).clamp_min(1e-6))
 
     def kernels(self, spatial: Sequence[int]) -> Kernels:
-        """Return kernel ``(lanes * C, *kernel)`` and skip ``(lanes * C,)`` of every step for such maps."""
+        """Return kernel ``(branches * C, *kernel)`` and skip ``(branches * C,)`` of every step."""
         kernel = self.kernel(spatial)
         with no_autocast(kernel.device):
             steps = zip(kernel.chunk(self.steps), self.skip.chunk(self.steps))
@@ -118,7 +118,7 @@ class DirectionalLongConv(LongConv):
         taps = super()._taps(spatial)  # a direction pads the kernels of a filter that looks one way
         return taps if self.direction.causal or self.direction.centered else tuple(2 * n - 1 for n in taps)
 
-    def forward(
+    def forward(  # type: ignore[override]  # one module for all steps, so a call says which
         self,
         u: Tensor,
         step: int = 0,
@@ -130,13 +130,13 @@ class DirectionalLongConv(LongConv):
         """Return ``post * (K * (pre * u))`` by the convolution of a step.
 
         Args:
-            u: ``(B, lanes, C, *spatial)``, as are the gates.
-            step: Which of the convolutions.
+            u: ``(B, branches, C, *spatial)``, as are the gates.
+            step: Index of the convolution.
             kernels: Result of :meth:`kernels`, if they were made before.
             pre: Gate before the convolution, or None.
             post: Gate after it, or None.
         """
-        pre, post = (None if gate is None else gate.flatten(1, 2) for gate in (pre, post))  # (B, lanes * C, *spatial)
+        pre, post = (None if gate is None else gate.flatten(1, 2) for gate in (pre, post))
         return self.convolve(u.flatten(1, 2), step, kernels, pre, post).unflatten(1, u.shape[1:3])
 
 
@@ -155,7 +155,7 @@ class HyenaND(TokenMixer):
 
     Args:
         channels: Number of channels C.
-        map_size: Size of the maps that the filter is made for, one integer for all axes or one for each.
+        map_size: Size of the feature maps that the filter is made for, one integer for all axes or one for each.
         ndim: Number of axes, 1 to 3.
         order: Number of gates, at least 2; there are ``order - 1`` long convolutions.
         filter: ``'joint'``, ``'product'``, ``'direct'``, or the config of a filter.
@@ -164,8 +164,8 @@ class HyenaND(TokenMixer):
         direction: ``'causal'``, ``'alternating'``, ``'four_way'``, ``'parallel'``, ``'centered'``, or the config of a
             direction.
         filter_width: Width of the filter network of a ``filter`` given by name.
-        filter_resize: Whether the kernel is resampled to the map at hand; without it, a larger map has no taps for
-            the larger displacements.
+        filter_resize: Whether the kernel is resampled to the feature map at hand. Without it, larger feature maps have
+            no taps for the largest displacements.
         dropout: Rate of dropout before each long convolution.
         block_index: Position of the block in its backbone, for ``'alternating'``. Backbones pass it.
 
@@ -196,22 +196,24 @@ class HyenaND(TokenMixer):
         if len(map_size) != ndim or min(map_size) < 1:
             raise ValueError(f'map_size must be {ndim} positive integers, got {map_size}')
         self.ndim = ndim
-        way = _part('direction', direction, _DIRECTIONS, block_index=block_index)
-        way = MODELS.build(dict(way, channels=channels, ndim=ndim, order=order))
+        direction = _part('direction', direction, _DIRECTIONS, block_index=block_index)
+        flips: Direction = MODELS.build(dict(direction, channels=channels, ndim=ndim, order=order))
         if isinstance(filter, str):
             filter = _part('filter', filter, _FILTERS, width=filter_width)
-        filter = _part('filter', filter, _FILTERS, centered=way.centered)
+        filter = _part('filter', filter, _FILTERS, centered=flips.centered)
         if window is None:
             window = 'none' if filter['type'] == 'DirectFilter' else 'standard'
-        per_axis = filter['type'] == 'ProductFilter'
-        window = _part('window', window, _WINDOWS, centered=way.centered, per_axis=per_axis)
+        window_config = None
+        if window != 'none':
+            per_axis = filter['type'] == 'ProductFilter'
+            window_config = _part('window', window, _WINDOWS, centered=flips.centered, per_axis=per_axis)
 
         inner = (order + 1) * channels
         self.in_proj = nn.Linear(channels, inner)
-        self.short_conv = _CONVS[ndim](inner, way.copies * inner, 3, padding=1, groups=inner)
-        self.long_conv = DirectionalLongConv(channels, map_size, order, filter, window, way, filter_resize)
+        self.short_conv = _CONVS[ndim](inner, flips.copies * inner, 3, padding=1, groups=inner)
+        self.long_conv = DirectionalLongConv(channels, map_size, order, filter, window_config, flips, filter_resize)
         self.dropout = nn.Dropout(dropout)
-        self.out_proj = nn.Linear(way.out_lanes * channels, channels)
+        self.out_proj = nn.Linear(flips.out_branches * channels, channels)
 
     def init_weights(self) -> None:
         """Initialize the short convolution as torch does.
@@ -233,14 +235,14 @@ class HyenaND(TokenMixer):
         first, *gates, v = direction.split(projected)  # each (B, copies, C, *spatial)
         if prepared is None and not self.long_conv.is_constant():
             prepared = self.long_conv.kernels(x.shape[1:-1])  # once for all steps
-        is_split = direction.lanes == direction.copies  # every branch has gates of its own
+        is_split = direction.branches == direction.copies  # every branch has gates of its own
         for step, gate in enumerate(reversed(gates)):
             post = first if is_split and step == len(gates) - 1 else None
             if is_split and not (self.training and self.dropout.p):
                 v = self.long_conv(v, step, prepared, pre=gate, post=post)
             else:
                 v = self.dropout(gate * v)
-                v = v.expand(-1, direction.lanes, *(-1,) * (v.dim() - 2))
+                v = v.expand(-1, direction.branches, *(-1,) * (v.dim() - 2))
                 v = self.long_conv(v, step, prepared, post=post)
         y = v if is_split else first * v
-        return self.out_proj(direction.merge(y.permute(0, *range(3, v.dim()), 1, 2)))  # from (B, *spatial, lanes, C)
+        return self.out_proj(direction.merge(y.permute(0, *range(3, v.dim()), 1, 2)))  # (B, *spatial, C)

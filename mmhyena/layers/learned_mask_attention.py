@@ -1,4 +1,4 @@
-"""Attention with a learned, low-rank mask of positions (IBiT)."""
+"""Attention with a learned low-rank mask over pairs of positions (IBiT)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ['LearnedMaskAttention', 'mask_target', 'roll_index']
 
 
 def roll_index(map_size: int | Sequence[int], class_token: bool = True, roll: str = 'aligned') -> Tensor:
-    """Return which column of the stored matrix holds each entry of the mask, ``(N, N)``.
+    """Return the column of the stored matrix that holds each entry of the mask, ``(N, N)``.
 
-    Row ``i`` is stored relative to its own patch: the column of patch ``j`` is ``(j - i) mod patches``, behind the
-    class column where there is one (arXiv 2509.22719, section 3). The published code forgets that column when it
-    rolls back, and so did the published runs; ``roll='official'`` does the same.
+    Row ``i`` is stored relative to its own patch: patch ``j`` is in column ``(j - i) mod patches``, after the column of
+    the class token if there is one (arXiv 2509.22719, section 3). The published code, and so the published runs, ignore
+    that column when they roll the rows back; ``roll='official'`` does the same.
 
     Args:
         map_size: Number of patches, or patches on each axis.
-        class_token: Whether a class token stands before the patches; its row and column are stored as they are.
+        class_token: Whether a class token precedes the patches; its row and column are stored as they are.
         roll: ``'aligned'`` or ``'official'``.
 
     Raises:
-        ValueError: If the official code has no roll for such a map: it fails on maps higher than wide.
+        ValueError: If the official code has no roll for such a grid: it fails if there are more rows than columns.
     """
     axes = (map_size,) if isinstance(map_size, int) else tuple(map_size)
     return _roll_index(class_token, roll == 'official', *axes, device=torch.device('cpu'))
@@ -50,10 +50,10 @@ def _roll_index(class_token: bool, official: bool, *map_size: int) -> np.ndarray
 
 
 def _official_shift(map_size: Sequence[int]) -> np.ndarray:
-    """Return by how many places the published code rolls each row, ``(patches,)``.
+    """Return by how many columns the published code rolls each row, ``(patches,)``.
 
-    On an ``(H, W)`` map it looks up row ``i * H + j`` for the patch at ``(i, j)``, which is the patch's own row on
-    square maps alone: on wider ones some rows are rolled several times and others never.
+    On an ``(H, W)`` grid it looks up row ``i * H + j`` for the patch at ``(i, j)``, which is the patch's own row on
+    square grids only: on wider ones some rows are rolled several times and others never.
     """
     if len(map_size) != 2 or map_size[0] > map_size[1]:
         raise ValueError(f"roll='official' needs a map of two axes that is not higher than wide, got {tuple(map_size)}")
@@ -79,9 +79,9 @@ def mask_target(map_size: Sequence[int], class_token: bool = True) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _mask_factors(map_size: tuple[int, ...], rank: int, class_token: bool) -> tuple[Tensor, Tensor]:
-    """Best factors ``(rank, N)`` of the target: its truncated SVD, the singular values shared between both.
+    """Return the best factors ``(rank, N)`` of the target, its truncated SVD with the singular values split equally.
 
-    It is kept, hence always on the CPU, also where a model is built under another default device.
+    The result is cached, hence always on the CPU, also where a model is built under another default device.
     """
     u, s, vh = torch.linalg.svd(mask_target(map_size, class_token))
     root = s[:rank].sqrt()[:, None]
@@ -90,13 +90,13 @@ def _mask_factors(map_size: tuple[int, ...], rank: int, class_token: bool) -> tu
 
 @constant
 def _same_offsets(size: int, new: int) -> np.ndarray:
-    """For each pair (query, key) on an axis of ``new`` patches, the pair on the trained axis that replaces it.
+    """Return the trained pair (query, key) that replaces each pair on an axis of ``new`` patches.
 
-    The pair has the same offset, clipped to the offsets that were trained, and lies as near as it can to the query's
-    relative place.
+    The trained pair has the same offset, clipped to the trained offsets, and a query as close as possible to the
+    relative position of the new one.
 
     Returns:
-        Places of the queries and of the keys, ``(2, new, new)``.
+        Positions of the queries and of the keys, ``(2, new, new)``.
     """
     place = np.arange(new)
     offset = (place - place[:, None]).clip(1 - size, size - 1)
@@ -107,26 +107,26 @@ def _same_offsets(size: int, new: int) -> np.ndarray:
 
 @MODELS.register_module()
 class LearnedMaskAttention(TokenMixer):
-    """Attention whose scores are multiplied by a learned mask of positions (IBiT, arXiv 2509.22719, section 3).
+    """Attention whose scores are multiplied by a learned mask over positions (IBiT, arXiv 2509.22719, section 3).
 
-    Each head has a mask ``M`` over all pairs of tokens, stored as two factors ``(rank, N)`` in a layout relative to
-    each query, in which a local mask has a low rank. With ``S = q k^T / sqrt(head_dim)``:
+    There is one mask ``M`` over all pairs of tokens per head, stored as two factors ``(rank, N)`` in a layout relative
+    to each query, in which a local mask has a low rank. With ``S = q k^T / sqrt(head_dim)``:
 
     - ``normalization='frobenius'``, as published: ``P = S * M / (|S * M|_F + 1e-8)``, without a softmax. The norm is
-      taken over all pairs of a head, so outputs shrink as the map grows.
+      taken over all pairs of a head, so outputs shrink as the feature map grows.
     - ``normalization='softmax'``, ours: ``P = softmax(S) * M``, each row divided by the sum of its magnitudes. For a
-      positive mask that is ``softmax(S + log M)``; negative entries keep their sign. Rows do not depend on the number
-      of other queries.
+      positive mask this is ``softmax(S + log M)``; negative entries keep their sign. A row does not depend on the
+      number of other queries.
 
-    On another grid than the built one, square or not, the mask is rebuilt from the trained one: a pair of patches takes
-    the entry of the trained pair with the same offset, on each axis at the query place that is relatively nearest;
-    offsets beyond the trained ones take the farthest trained one. The class token's row and column are resampled.
+    For a grid of another size, square or not, the mask is rebuilt from the trained one: a pair of patches gets the
+    entry of the trained pair with the same offset whose query has, on each axis, the closest relative position.
+    Offsets beyond the trained ones get the largest trained one. The class token's row and column are resampled.
 
     Args:
         channels: Number of channels C.
-        map_size: Patches on each axis of the maps it is made for, one integer for all axes or one for each.
+        map_size: Patches on each axis of the grid that the mask is made for, one integer for both axes or one for each.
         num_heads: Number of heads.
-        rank: Rank of the stored matrix.
+        rank: Rank of the stored mask.
         roll: ``'aligned'``, or ``'official'`` for published weights, see :func:`roll_index`.
         normalization: ``'frobenius'`` or ``'softmax'``.
         class_token: Whether the first token is a class token; inputs are then ``(B, 1 + H * W, C)``.
@@ -170,14 +170,14 @@ class LearnedMaskAttention(TokenMixer):
         self.proj = nn.Linear(channels, channels)
 
     def prepare(self, spatial: Sequence[int]) -> Tensor:
-        """Return the mask ``(heads, N, N)`` for maps of ``spatial`` patches, differentiable."""
+        """Return the differentiable mask ``(heads, N, N)`` for a grid of ``spatial`` patches."""
         stored = self.mask_rows.transpose(1, 2) @ self.mask_columns  # (heads, N, N)
         index = _roll_index(self.class_token, self.roll == 'official', *self.map_size, device=stored.device)
         mask = stored.gather(2, index.expand_as(stored))
         return mask if tuple(spatial) == self.map_size else self._rebuild(mask, tuple(spatial))
 
     def _rebuild(self, mask: Tensor, spatial: tuple[int, ...]) -> Tensor:
-        """Turn ``mask`` ``(heads, N, N)`` into that of another grid."""
+        """Return the mask of another grid, rebuilt from ``mask`` ``(heads, N, N)``."""
         if len(spatial) != len(self.map_size) or min(spatial) < 1:
             raise ValueError(
                 f'LearnedMaskAttention is built for a grid of {len(self.map_size)} axes, got a map of {spatial}'
@@ -212,8 +212,8 @@ class LearnedMaskAttention(TokenMixer):
 
         Args:
             x: The tokens.
-            prepared: Mask of :meth:`prepare`; required where a class token stands before another grid than the
-                built one, whose shape the tokens do not tell.
+            prepared: Mask returned by :meth:`prepare`. With a class token it is required for every grid but the one of
+                ``map_size``, since the tokens do not tell its shape.
         """
         mask = self._mask_for(x) if prepared is None else prepared
         qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, head_dim)

@@ -1,4 +1,4 @@
-"""A token mixer that works in each window of the map by itself."""
+"""Token mixing in windows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ['WindowedMixer']
 
 @MODELS.register_module()
 class WindowedMixer(TokenMixer):
-    """Mix the pixels of square windows that tile the map, shifted by half a window in every other block.
+    """Applies a token mixer to square windows, which are shifted by half a window in every other block.
 
-    The windows of Swin (arXiv 2103.14030, section 3.2), with two differences: the map is filled up with zeros where
-    windows reach beyond it, and a shifted tiling begins above and left of the map instead of wrapping around, so no
-    mask is needed.
+    The windows are those of Swin (arXiv 2103.14030, section 3.2), with two differences. The feature map is zero-padded
+    where windows reach beyond it. Shifted windows begin above and to the left of the feature map instead of wrapping
+    around, so no mask is needed.
 
     Args:
         channels: Number of channels C.
-        mixer: Config of the mixer in a window, built with ``channels``, ``block_index`` and ``map_size``, the
-            window's size, as far as it takes them.
+        mixer: Config of the token mixer, built with ``channels`` and, if it takes them, with ``block_index`` and the
+            window's size as ``map_size``.
         window_size: Pixels of a window on both axes.
-        block_index: Position of the block in its backbone; odd blocks are shifted. Backbones pass it.
+        block_index: Position of the block in its backbone, which passes it. Odd blocks have shifted windows.
 
     Raises:
         ValueError: If ``window_size`` is not positive.
@@ -44,7 +44,7 @@ class WindowedMixer(TokenMixer):
         self.mixer = MODELS.build(dict(mixer, channels=channels))
 
     def prepare(self, spatial: Sequence[int]) -> Any:
-        """Return what the mixer prepares for one window."""
+        """Return the result of the mixer's own ``prepare`` for a window."""
         return self.mixer.prepare((self.window_size, self.window_size))
 
     def forward(self, x: Tensor, prepared: Any = None) -> Tensor:

@@ -17,10 +17,10 @@ from mmhyena.ops.mode import (
     is_compiling,
     is_dynamo_compiling,
     is_exporting,
+    is_inference,
     is_ordinary,
     no_autocast,
     no_dispatch,
-    records_nothing,
 )
 from mmhyena.ops.naive import naive_depthwise_conv, naive_long_conv, naive_star_relu_mlp
 
@@ -36,6 +36,7 @@ __all__ = [
     'is_compiling',
     'is_dynamo_compiling',
     'is_exporting',
+    'is_inference',
     'is_ordinary',
     'linear',
     'long_conv',
@@ -49,7 +50,6 @@ __all__ = [
     'norm_mlp_residual',
     'prepare_kernel',
     'prepared_long_conv',
-    'records_nothing',
     'row_tiles',
     'star_relu',
     'star_relu_mlp',

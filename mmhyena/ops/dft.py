@@ -1,9 +1,9 @@
-"""The long convolution by discrete Fourier transforms written as real matrix products: exact, exportable, compilable.
+"""The long convolution by discrete Fourier transforms as real matrix products: exact, exportable, compilable.
 
-With ``A`` the transform of the first axis at frequencies ``0 .. N // 2`` and ``B`` the one of the second axis at all
-frequencies, a feature map ``X`` has the spectrum ``A X B^T``; products of spectra are convolutions. On maps of a few
-dozen pixels per side the matrices are small, and the products need neither padding nor a change of layout: channels are
-the free, contiguous index throughout. Everything is differentiable and consists of plain operators.
+With the transform ``A`` of the first axis at frequencies ``0 .. N // 2`` and ``B`` of the second axis at all
+frequencies, a feature map ``X`` has the spectrum ``A X B^T``; products of spectra are convolutions. For feature maps of
+a few dozen pixels per side the matrices are small, and the products need neither padding nor a change of layout:
+channels are the contiguous index throughout. All of it is differentiable and consists of standard operators.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mmhyena.ops.opaque import opaque_conv
 
 __all__ = ['cost', 'dft_conv', 'dft_conv_prepared', 'dft_kernel', 'full_matrix', 'half_matrix', 'reason']
 
-# Elements of the largest matrix that is made: 64 MiB in float32. It grows with the square of the pixels on an axis.
+# Elements of the largest matrix that is allowed, 64 MiB in float32. Matrices grow with the square of an axis' pixels.
 MAX_ELEMENTS = 2**24
 
-# Nanoseconds per multiply-add and per call on one core of a CPU (benchmarks/backends.py): with a prepared kernel, and
-# of forward and backward without one.
+# Nanoseconds per multiply-add and per call on one core of a CPU (benchmarks/backends.py): forward with a prepared
+# kernel, and forward and backward without one.
 PREPARED_NS = 0.05, 400.0
 TRAINING_NS = 0.12, 6500.0
 
@@ -56,7 +56,7 @@ def cost(case: ConvCase) -> float:
 
 
 def _products(sizes: Sequence[tuple[int, int]], shape: Sequence[int]) -> float:
-    """Multiply-adds of the transform of every axis and back: half of the frequencies on the first one."""
+    """Return the multiply-adds of all transforms and their inverses, with half of the frequencies on the first axis."""
     shape, total = list(shape), 0.0
     for position, (length, size) in enumerate(sizes):
         others = prod(shape) // shape[position]
@@ -72,10 +72,10 @@ def _angles(frequencies: int, size: int, length: int, first: int) -> np.ndarray:
 
 @constant
 def half_matrix(size: int, length: int, first: int, inverse: bool) -> np.ndarray:
-    """Real transform of samples at ``first .. first + size`` to frequencies ``0 .. length // 2``, or its inverse.
+    """Return the real transform of samples at ``first .. first + size`` to frequencies ``0 .. length // 2``.
 
     Returns:
-        ``(F * 2, size)`` with real and imaginary rows in turn, or the inverse, ``(size, F * 2)``.
+        ``(F * 2, size)`` with alternating real and imaginary rows, or the inverse, ``(size, F * 2)``.
     """
     angle = _angles(length // 2 + 1, size, length, first)
     forward = np.stack([np.cos(angle), -np.sin(angle)], axis=1)  # (F, 2, size)
@@ -90,7 +90,7 @@ def half_matrix(size: int, length: int, first: int, inverse: bool) -> np.ndarray
 
 @constant
 def full_matrix(size: int, length: int, first: int, inverse: bool) -> np.ndarray:
-    """Complex transform as a real matrix on stacked parts, ``(2 * length, 2 * size)``, or its inverse."""
+    """Return the complex transform as a real matrix on stacked parts, ``(2 * length, 2 * size)``, or its inverse."""
     angle = _angles(length, size, length, first)
     cos, sin = np.cos(angle), np.sin(angle)
     forward = np.block([[cos, sin], [-sin, cos]])
@@ -98,7 +98,7 @@ def full_matrix(size: int, length: int, first: int, inverse: bool) -> np.ndarray
 
 
 def _transform(x: Tensor, lengths: Sequence[int], firsts: Sequence[int]) -> Tensor:
-    """Transform ``x`` ``(B, *spatial, C)``; spectrum ``(B, F, 2, *lengths[1:], C)`` with parts on the third axis."""
+    """Return the spectrum ``(B, F, 2, *lengths[1:], C)`` of ``x`` ``(B, *spatial, C)``, its parts on the third axis."""
     batch, size, *rest = x.shape
     matrix = half_matrix(size, lengths[0], firsts[0], False, device=x.device, dtype=x.dtype)
     x = (matrix @ x.reshape(batch, size, prod(rest))).view(batch, lengths[0] // 2 + 1, 2, *rest)
@@ -109,7 +109,7 @@ def _transform(x: Tensor, lengths: Sequence[int], firsts: Sequence[int]) -> Tens
 
 
 def _apply(matrix: Tensor, x: Tensor, axis: int, size: int) -> Tensor:
-    """Apply a matrix on stacked parts to the parts and one axis of ``x`` ``(B, F, 2, *sizes, C)``."""
+    """Apply a matrix on stacked parts along one axis of ``x`` ``(B, F, 2, *sizes, C)``."""
     dim = 3 + axis
     stacked = x.movedim(2, dim - 1)  # (B, F, .., 2, n, ..)
     shape = stacked.shape
@@ -171,7 +171,7 @@ def _backward(grad: Tensor, u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) 
 
 
 class _DFTConv(torch.autograd.Function):
-    """Recomputes the spectra in the backward, which is differentiable in turn and works under ``torch.func``."""
+    """Recomputes the spectra in backward, which is differentiable again and works under ``torch.func``."""
 
     generate_vmap_rule = True
 

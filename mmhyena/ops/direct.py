@@ -1,4 +1,4 @@
-"""The direct convolution: a depthwise convolution with all taps, the fastest on feature maps of a few pixels."""
+"""The direct convolution: a depthwise convolution with all taps, the fastest on small feature maps."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mmhyena.ops.geometry import AxisGeometry, ConvCase
 
 __all__ = ['cost', 'direct_conv', 'direct_conv_prepared', 'direct_kernel', 'reason']
 
-# Widest kernel that oneDNN convolves fast with channels first; beyond it only its form with channels last is fast.
+# Widest kernel for which oneDNN is fast with channels first; wider ones need channels last.
 CHANNELS_FIRST_TAPS = 13
 
 # Nanoseconds per multiply-add, of narrow and wide kernels, and per call on one core of a CPU (benchmarks/backends.py).
-# The gradient of the kernel takes far longer, and so do one and three axes, which oneDNN has no such form for.
+# The kernel's gradient is slower by the factor SLOW, and so are one and three axes, which oneDNN does not optimize.
 PREPARED_NS = 0.026, 0.0135, 250.0
 SLOW = 40.0
 
@@ -25,7 +25,7 @@ _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def reason(case: ConvCase) -> str | None:
-    """Return why this backend cannot serve ``case``: it serves all."""
+    """Return None, since this backend serves every case."""
     return None
 
 
@@ -34,16 +34,16 @@ def cost(case: ConvCase) -> float:
     taps = [2 * max(axis.left, axis.right) + 1 for axis in case.axes]
     products = prod(case.spatial) * prod(taps)
     if case.device.type != 'cpu':
-        return products / 1e3  # depthwise forms for kernels of this size are slow
+        return products / 1e3  # depthwise convolutions with large kernels are slow
     narrow, wide, per_call = PREPARED_NS
     is_slow = not case.is_constant or len(taps) != 2
     return (wide if max(taps) > CHANNELS_FIRST_TAPS else narrow) * products * (SLOW if is_slow else 1.0) + per_call
 
 
 def direct_kernel(k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
-    """Return the weight ``(C, 1, *kernel)`` that ``F.conv`` needs for a kernel ``(C, *kernel)`` cropped to ``axes``."""
+    """Return the weight ``(C, 1, *kernel)`` for torch's convolutions of ``k`` ``(C, *kernel)`` cropped to ``axes``."""
     grow = [p for axis in reversed(axes) for p in (_missing(axis.left, axis.right), _missing(axis.right, axis.left))]
-    if any(grow):  # F.conv pads both ends alike
+    if any(grow):  # they pad both ends of the feature map equally
         k = F.pad(k, grow)
     return k.flip(tuple(range(1, k.dim())))[:, None]
 

@@ -1,12 +1,12 @@
 """The long convolution by the FFT, with a backward that saves no spectrum.
 
-``y = F^-1(F(u) F(k))`` on axes that are zero-padded until the circular convolution equals the linear one. Forward and
-backward take real tensors only: feature map and kernel are saved as they came, and their spectra are computed again in
-the backward, which costs two transforms and saves two complex maps of about four times the pixels.
+``y = F^-1(F(u) F(k))`` on axes that are zero-padded until the circular convolution equals the linear one. Only the real
+feature map and kernel are saved for backward. Their spectra are recomputed, which costs two transforms and saves the
+memory of two complex tensors of about four times the pixels.
 
-On a CPU each axis is transformed by itself, the last one first, so that the zeros of the padding are transformed on the
-first axis alone; a tile of channels goes all the way there and back while it is in the cache, and the axis at hand is
-moved to the end by the copy that pads it. On other devices all axes are transformed by one call.
+On a CPU the axes are transformed one after another, the last one first, so that zeros of the padding are transformed on
+the first axis only. A tile of channels is transformed, multiplied and transformed back while it is in the cache, and
+the copy that pads an axis also moves it to the end. On other devices one call transforms all axes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mmhyena.ops.opaque import opaque_conv
 
 __all__ = ['cost', 'fft_conv', 'fft_conv_prepared', 'fft_kernel', 'reason']
 
-# Elements of the padded map that are worked on at a time. On a CPU, for each two cores: few enough for the caches and
-# for the allocator to keep the memory, and enough to hide what each call costs (docs/performance.md). On other devices
-# it bounds the memory of the complex spectra: 0.5 GiB for each of those alive.
+# Elements of the padded feature map in a tile. On a CPU, per two cores: few enough for the caches and for the allocator
+# to reuse the memory, and enough to hide the overhead of the calls (docs/performance.md). On other devices it bounds
+# the memory of the complex spectra, 0.5 GiB for each that is alive.
 CPU_TILE = 3 * 2**17
 DEVICE_TILE = 2**27
 
-# Nanoseconds per padded pixel and per call on one core of a CPU (benchmarks/backends.py): with a prepared kernel, and
-# of forward and backward without one, where three of eight transforms are the kernel's.
+# Nanoseconds per padded pixel and per call on one core of a CPU (benchmarks/backends.py): forward with a prepared
+# kernel, and forward and backward without one, where three of eight transforms are the kernel's.
 PREPARED_NS = 4.2, 300.0
 TRAINING_NS = 25.0, 6000.0
 
@@ -51,21 +51,21 @@ def cost(case: ConvCase) -> float:
     if case.device.type == 'cpu':
         per_point, per_call = PREPARED_NS if case.is_constant else TRAINING_NS
         return per_point * points * (1.0 if case.is_constant else (5 + 3 * share) / 8) + per_call
-    return (1 if case.is_constant else 3 + 2 * share) * 8 * 4 * points / 3e3  # eight passes over the map at 3 TB/s
+    return (1 if case.is_constant else 3 + 2 * share) * 8 * 4 * points / 3e3  # eight passes over memory at 3 TB/s
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Transforms: all axes at once, or on a CPU one after another
+# Transforms: of all axes at once, or on a CPU one after another
 
 
 class _Padding:
-    """Moves data between zeros, in memory that tile after tile uses again."""
+    """Zero-pads data in buffers that all tiles of one call share."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple, Tensor] = {}
 
     def __call__(self, x: Tensor, length: int, lead: int) -> Tensor:
-        """Place the last axis of ``x`` on a contiguous axis of ``length``, left-padded by ``lead`` zeros."""
+        """Return ``x`` with its last axis zero-padded to ``length``, of which ``lead`` zeros are on the left."""
         key = (x.shape, x.dtype, length, lead)
         if key not in self._buffers:
             self._buffers[key] = x.new_zeros(*x.shape[:-1], length)
@@ -77,7 +77,7 @@ class _Padding:
 def _transform(
     x: Tensor, lengths: Sequence[int], pad: _Padding, leads: Sequence[int] | None = None, norm: str = 'backward'
 ) -> Tensor:
-    """Transform the last axes of a real ``x``, each zero-padded to its length, after ``lead`` zeros.
+    """Transform the last axes of a real ``x``, each zero-padded to its length, ``lead`` of the zeros on the left.
 
     Returns:
         Complex tensor. On a CPU ``(..., lengths[-1] // 2 + 1, lengths[-2], ..., lengths[0])``, the axes in reverse;
@@ -96,7 +96,7 @@ def _transform(
 def _invert(
     spectrum: Tensor, lengths: Sequence[int], starts: Sequence[int], sizes: Sequence[int], norm: str = 'forward'
 ) -> Tensor:
-    """Invert :func:`_transform` and crop to ``starts .. starts + sizes``; by default times ``prod(lengths)``."""
+    """Invert :func:`_transform` and crop to ``starts .. starts + sizes``; unnormalized by default."""
     axes = len(lengths)
     if not _takes_tiles(spectrum.device):
         return _invert_at_once(spectrum, lengths, starts, sizes, norm)
@@ -121,7 +121,7 @@ def _invert_at_once(
 
 
 def _takes_tiles(device: torch.device) -> bool:
-    """Whether the axes are transformed one after another: as constant over a process as the device is."""
+    """Whether the axes are transformed one after another, in tiles."""
     return device.type == 'cpu'
 
 
@@ -133,7 +133,7 @@ def _channel_tiles(batch: int, channels: int, lengths: Sequence[int], device: to
     if device.type == 'cpu':
         threads = torch.get_num_threads()
         fitting = CPU_TILE * max(1, threads // 2) / (batch * prod(lengths))
-        # Whole cache lines where channels are last in memory, and if that is too much, the same for every thread.
+        # Whole cache lines of channels-last memory, or, if these do not fit, the same number for every thread.
         unit = 16 if fitting > 8 else min(threads, ceil(fitting))
         largest = unit * ceil(fitting / unit)
         step = unit * ceil(channels / ceil(channels / largest) / unit)  # tiles of about equal size
@@ -144,10 +144,10 @@ def _channel_tiles(batch: int, channels: int, lengths: Sequence[int], device: to
 
 
 def _empty_map(u: Tensor) -> Tensor:
-    """Return an empty map of the shape of ``u``, with gaps between the channels where they would share cache lines.
+    """Return an uninitialized tensor of the shape of ``u``, with gaps between channels that would share a cache set.
 
-    What follows a long convolution reads one pixel of all channels at a time. With a power of two between them, all
-    are in one set of the cache, and moving the channels to the end takes eight times as long.
+    The operation after a long convolution reads one pixel of all channels at a time. If their distance in memory is a
+    power of two, all of them are in one set of the cache, and a change to channels last takes eight times as long.
     """
     pixels = prod(u.shape[2:])
     gap = 16 if u.device.type == 'cpu' and pixels % 128 == 0 else 0
@@ -166,7 +166,7 @@ def _kernel_spectrum(k: Tensor, lengths: Sequence[int], pad: _Padding) -> Tensor
 def _convolve(
     u: Tensor, lengths: Sequence[int], left: Sequence[int], spectrum_of: Callable[[slice, _Padding], Tensor]
 ) -> Tensor:
-    """Convolve ``u``, tile by tile, with the spectra that ``spectrum_of`` gives for the channels of a tile."""
+    """Convolve ``u``, tile by tile, with the spectra that ``spectrum_of`` returns for the channels of a tile."""
     y = _empty_map(u)
     if u.numel() == 0:  # MKL refuses an empty batch
         return y
@@ -188,9 +188,9 @@ def _forward(u: Tensor, k: Tensor, left: Sequence[int]) -> Tensor:
 
 
 def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Both gradients of :func:`_forward`: correlations of ``grad`` with the kernel and with the map.
+    """Return both gradients of :func:`_forward`: correlations of ``grad`` with the kernel and with the feature map.
 
-    With ``grad`` left-padded by ``left`` zeros, pixel ``m`` and tap ``j`` meet at ``m + j``: both correlations start
+    With ``left`` zeros on the left of ``grad``, pixel ``m`` and tap ``j`` meet at ``m + j``, so both correlations start
     at lag 0.
     """
     lengths = _geometry(u, k, left)
@@ -208,7 +208,7 @@ def _backward(grad: Tensor, u: Tensor, k: Tensor, left: Sequence[int]) -> tuple[
 
 
 def _fold_vmap(info: Any, in_dims: Sequence[int | None], u: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn the mapped dimension of ``u`` ``(V, B, C, ...)`` and ``k`` ``(V, C, ...)`` into channels."""
+    """Fold the mapped dimension of ``u`` ``(V, B, C, ...)`` and ``k`` ``(V, C, ...)`` into the channels."""
     u = u.movedim(in_dims[0], 1) if in_dims[0] is not None else u.unsqueeze(1).expand(-1, info.batch_size, *u.shape[1:])
     k = k.movedim(in_dims[1], 0) if in_dims[1] is not None else k.expand(info.batch_size, *k.shape)
     return u.flatten(1, 2), k.flatten(0, 1)
@@ -235,7 +235,7 @@ class _FFTConv(torch.autograd.Function):
 
 
 class _FFTConvBackward(torch.autograd.Function):
-    """The gradients as a function of their own, so that ``torch.func.vmap`` finds its rule."""
+    """The gradients as a function of their own, for which ``torch.func.vmap`` needs a rule."""
 
     @staticmethod
     def forward(grad: Tensor, u: Tensor, k: Tensor, left: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -290,6 +290,6 @@ def fft_conv_prepared(u: Tensor, spectrum: Tensor, axes: Sequence[AxisGeometry])
 
 
 def _exported_conv(u: Tensor, spectrum: Tensor, lengths: Sequence[int], left: Sequence[int]) -> Tensor:
-    """Convolve in plain operators, so that an exported program loads where this package is not installed."""
+    """Convolve by standard operators, so that an exported program loads where this package is not installed."""
     product = _transform_at_once(u, lengths, [0] * len(lengths), 'backward') * spectrum
     return _invert_at_once(product, lengths, left, u.shape[2:], 'forward')

@@ -1,4 +1,4 @@
-"""How a kernel lies on a feature map: the integer arithmetic shared by every backend of the long convolution."""
+"""The position of a kernel on a feature map: integer arithmetic shared by all backends of the long convolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ['AxisGeometry', 'ConvCase', 'axis_geometry', 'dft_length', 'fast_fft_
 
 
 class AxisGeometry(NamedTuple):
-    """How the kernel lies on one axis.
+    """Position of the kernel on one axis.
 
     Attributes:
         start: First tap that can touch the feature map.
@@ -28,13 +28,13 @@ class AxisGeometry(NamedTuple):
 
 
 class ConvCase(NamedTuple):
-    """One long convolution as its backends see it when they say whether they can serve it, and at what cost.
+    """Description of a long convolution, from which backends tell whether they can serve it and at what cost.
 
     Attributes:
         batch: Number of images B.
         channels: Number of channels C.
         spatial: Size of the feature map.
-        axes: How the kernel lies on each axis.
+        axes: Position of the kernel on each axis.
         dtype: Type of the feature map.
         device: Device of the feature map.
         is_constant: Whether the kernel was transformed beforehand and needs no gradient.
@@ -51,11 +51,11 @@ class ConvCase(NamedTuple):
 
 @cache
 def fast_fft_length(minimum: int, device_type: str = 'cpu') -> int:
-    """Return the length of at least ``minimum`` whose transform is the fastest.
+    """Return the length of at least ``minimum`` with the fastest transform.
 
-    Candidates have the prime factors 2, 3, 5 and 7, for which MKL and cuFFT have kernels. On a CPU (measured with MKL,
-    docs/performance.md) time per element is about the same at all multiples of 4, 0.85 of that at powers of 2
-    (element-wise work included), 1.2 at other even and 1.5 at odd lengths. Elsewhere it is the smallest even candidate.
+    Candidates have the prime factors 2, 3, 5 and 7, for which MKL and cuFFT have kernels. On a CPU the relative time
+    per element, elementwise work included, is taken as 1 at multiples of 4, 0.85 at powers of 2, 1.2 at other even and
+    1.5 at odd lengths (measured with MKL, docs/performance.md). Other devices take the smallest even candidate.
     """
     minimum = max(2, minimum)
     candidates = [n for n in range(minimum, 2 * minimum + 1) if _is_smooth(n)]
@@ -86,9 +86,9 @@ def dft_length(axis: AxisGeometry, size: int) -> int:
 def axis_geometry(size: int, kernel: int, causal: bool) -> AxisGeometry:
     """Return the geometry of a kernel of ``kernel`` taps on an axis of ``size`` pixels.
 
-    A tap of displacement ``d`` reads pixel ``n - d``, so only ``|d| < size`` matters. A circular convolution of length
-    ``N`` reads pixel ``n - d + N`` as well, which must lie outside the map for every kept tap: ``N >= size + left``
-    and ``N >= size + right`` (:func:`dft_length`).
+    A tap of displacement ``d`` reads pixel ``n - d``, so only taps with ``|d| < size`` matter. A circular convolution
+    of length ``N`` also reads pixel ``n - d + N``, which must be outside the feature map for every kept tap:
+    ``N >= size + left`` and ``N >= size + right`` (:func:`dft_length`).
     """
     center = 0 if causal else kernel // 2
     left = min(center, size - 1)

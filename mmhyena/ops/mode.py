@@ -15,11 +15,11 @@ __all__ = [
     'is_dynamo_compiling',
     'is_exporting',
     'is_exporting_onnx',
+    'is_inference',
     'is_ordinary',
     'is_recording_graph',
     'no_autocast',
     'no_dispatch',
-    'records_nothing',
 ]
 
 
@@ -54,8 +54,8 @@ def is_recording_graph() -> bool:
     return is_compiling() or torch.jit.is_tracing()
 
 
-def records_nothing() -> bool:
-    """Whether no gradient and no graph is recorded, so that work may be done in place and by opaque operators."""
+def is_inference() -> bool:
+    """Whether neither autograd nor a compiler records this call: operators may work in place and be opaque."""
     return not (torch.is_grad_enabled() or is_recording_graph())
 
 
@@ -100,4 +100,4 @@ def _autocast_dtype(device: str) -> torch.dtype | None:
 
 def has_onednn() -> bool:
     """Whether oneDNN's operators are available and switched on."""
-    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)

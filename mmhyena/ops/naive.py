@@ -1,4 +1,4 @@
-"""Reference implementations: slow, straight from the definitions, and free of what the fast ones share."""
+"""Reference implementations: slow, straight from the definitions, and without code shared with the fast ones."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ __all__ = ['naive_depthwise_conv', 'naive_long_conv', 'naive_star_relu_mlp']
 def naive_long_conv(u: Tensor, k: Tensor, skip: Tensor | None = None, *, causal: bool = False) -> Tensor:
     """Convolve ``u`` with ``k`` tap by tap.
 
-    On every axis ``y[n] = sum_j k[j] * u[n + c - j]`` with ``u`` zero outside the map and the centre ``c = K // 2``
-    (``c = 0`` if causal), plus ``skip * u``.
+    On every axis ``y[n] = sum_j k[j] * u[n + c - j]``, plus ``skip * u``, with ``u`` zero-padded and the center
+    ``c = K // 2``, or ``c = 0`` if causal.
 
     Args:
-        u: Map of shape ``(B, C, *spatial)`` with one to three spatial axes.
-        k: Kernel of shape ``(C, *kernel)``, any size on each axis.
-        skip: Weight of the input itself, shape ``(C,)``.
+        u: Feature map ``(B, C, *spatial)`` with one to three spatial axes.
+        k: Kernel ``(C, *kernel)``, any number of taps on each axis.
+        skip: Weight of the input itself, ``(C,)``, or None.
         causal: Whether an output sees only the inputs at or before it on every axis.
 
     Returns:
-        Map of the shape and dtype of ``u``.
+        Feature map of the shape and dtype of ``u``.
     """
     spatial, kernel = u.shape[2:], k.shape[1:]
+    everything = slice(None), slice(None)  # of batch and channels
     y = u.new_zeros(u.shape)
     for taps in itertools.product(*(range(size) for size in kernel)):
         shifts = [tap - (0 if causal else size // 2) for tap, size in zip(taps, kernel)]
         if any(abs(shift) >= size for shift, size in zip(shifts, spatial)):
             continue  # this tap never meets the map
-        target = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(shifts, spatial))
-        source = tuple(slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(shifts, spatial))
-        weight = k[(slice(None), *taps)].view(1, -1, *(1,) * len(spatial))
+        target = [slice(max(s, 0), n + min(s, 0)) for s, n in zip(shifts, spatial)]
+        source = [slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(shifts, spatial)]
+        weight = k.movedim(0, -1)[taps].view(1, -1, *(1,) * len(spatial))
         shifted = u.new_zeros(u.shape)
-        shifted[(..., *target)] = u[(..., *source)]
+        shifted[(*everything, *target)] = u[(*everything, *source)]
         y = y + weight * shifted
     if skip is not None:
         y = y + skip.view(1, -1, *(1,) * len(spatial)) * u
@@ -44,7 +45,7 @@ def naive_long_conv(u: Tensor, k: Tensor, skip: Tensor | None = None, *, causal:
 
 
 def naive_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve each channel with its own kernel, zero-padded so that the size stays: a sum over shifted inputs.
+    """Convolve each channel with its own kernel as a sum over shifted inputs, zero-padded to keep the size.
 
     Args:
         x: ``(B, C, H, W)``.

@@ -98,11 +98,11 @@ def test_equals_definition_with_every_gradient(ndim, order, filter, direction):
 
 def seen_by(mixer, size, pixel):
     """Where the output of the long convolution at ``pixel`` depends on its input."""
-    lanes = mixer.long_conv.direction.lanes
-    u = torch.randn(1, lanes, CHANNELS, *size, dtype=torch.float64, requires_grad=True)
+    branches = mixer.long_conv.direction.branches
+    u = torch.randn(1, branches, CHANNELS, *size, dtype=torch.float64, requires_grad=True)
     y = mixer.long_conv(u, 0)
     (grad,) = torch.autograd.grad(y[(..., *pixel)].square().sum(), u)
-    return [lane.abs().amax((0, 1)) > 1e-12 for lane in grad.unbind(1)]
+    return [branch.abs().amax((0, 1)) > 1e-12 for branch in grad.unbind(1)]
 
 
 def region(size, pixel, axes):
@@ -124,11 +124,11 @@ def test_long_convolution_sees_exactly_its_quadrant(direction, block_index, size
     config = BY_CHANNEL if direction == 'channel' else direction
     mixer = make(ndim, map_size=size, filter='direct', direction=config, block_index=block_index)
     if direction in ('parallel', 'channel'):
-        lanes = all_flips(ndim)
+        branches = all_flips(ndim)
     else:
-        lanes = [range(ndim) if (direction, block_index) == ('alternating', 0) else ()]
+        branches = [range(ndim) if (direction, block_index) == ('alternating', 0) else ()]
     for pixel in itertools.product(*(sorted({0, n // 2, n - 1}) for n in size)):
-        for seen, axes in zip(seen_by(mixer, size, pixel), lanes, strict=True):
+        for seen, axes in zip(seen_by(mixer, size, pixel), branches, strict=True):
             assert torch.equal(seen, region(size, pixel, axes)), (pixel, tuple(axes))
 
 
@@ -137,7 +137,7 @@ def test_one_lane_in_all_directions_sees_the_whole_map(direction):
     mixer = make(2, map_size=(4, 5), filter='direct', direction=direction)
     (seen,) = seen_by(mixer, (4, 5), (1, 2))
     if direction == 'four_way':  # the flips of one quadrant kernel meet on the axes and cover the rest
-        assert mixer.long_conv.direction.lanes == 1
+        assert mixer.long_conv.direction.branches == 1
     assert seen.all()
 
 
@@ -198,7 +198,7 @@ def test_windows_are_their_formulas(window, filter):
 
 
 @pytest.mark.parametrize('window', ['standard', 'sqrt', 'learned', 'symmetric'])
-def test_centred_windows_peak_in_the_middle(window):
+def test_centered_windows_peak_in_the_middle(window):
     mixer = make(2, map_size=4, window=window, direction='centered')
     got = window_of(mixer, (7, 7))
     torch.testing.assert_close(got, got.flip(1, 2))
@@ -307,7 +307,7 @@ def test_float16_maps(direction):
     torch.manual_seed(0)
     mixer = HyenaND(8, 6, direction=direction)
     conv = mixer.long_conv
-    u = 100 * torch.randn(2, conv.direction.lanes, 8, 6, 7)  # products of such numbers overflow float16
+    u = 100 * torch.randn(2, conv.direction.branches, 8, 6, 7)  # products of such numbers overflow float16
     want, got = conv(u), conv(u.half())
     assert got.dtype == torch.float16
     torch.testing.assert_close(got.float(), want, rtol=2e-2, atol=2.0)

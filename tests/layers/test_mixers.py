@@ -31,8 +31,8 @@ def sine_mlp(module, x):
 def norm(module, x):
     if isinstance(module, torch.nn.Identity):
         return x
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() * module.weight
+    centered = x - x.mean(-1, keepdim=True)
+    return centered / (centered.square().mean(-1, keepdim=True) + 1e-5).sqrt() * module.weight
 
 
 def naive_hyena_pixel(m, x):

@@ -1,4 +1,4 @@
-"""What makes the kernel of a long convolution: positional encodings, filter networks, decay windows."""
+"""Positional encodings, filter networks and decay windows: together they make the kernel of a long convolution."""
 
 from mmhyena.layers.filters.filters import DirectFilter, ImplicitFilter, JointFilter, ProductFilter
 from mmhyena.layers.filters.positions import AxialPosition, ComplexExponentialPosition, SinCosPosition

@@ -1,4 +1,4 @@
-"""Filters: what makes the kernel of every channel, a network of each tap's position or the taps themselves."""
+"""Filters, which give the kernel of every channel: networks of each tap's position, or the taps as parameters."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ __all__ = ['DirectFilter', 'ImplicitFilter', 'JointFilter', 'ProductFilter', 'Si
 
 
 class Sine(nn.Module):
-    """``sin(frequency * x)`` with a learnable frequency a feature, 1 at first."""
+    """``sin(frequency * x)`` with a learnable frequency per feature, initially 1."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.frequency = nn.Parameter(torch.ones(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., features)`` to the same shape."""
+        """Apply the sine to ``x`` ``(..., features)``."""
         return torch.sin(self.frequency * x)
 
 
 class FilterLinear(nn.Module):
-    """A linear layer of a filter network, which initializes itself.
+    """A linear layer of a filter network, with its own initialization.
 
-    It is no ``nn.Linear``, so neither a backbone nor an ``init_cfg`` for ``layer='Linear'`` touches it: several layers
-    of small weights in a row would make every kernel vanish.
+    It is not an ``nn.Linear``, so that a backbone or an ``init_cfg`` for ``layer='Linear'`` does not initialize it:
+    after several layers with small weights every kernel would vanish.
 
     Args:
         in_features: Length of the input.
         out_features: Length of the output.
         bias: Whether there is a bias.
-        std: Standard deviation of the normal weights, truncated at 2, beside a bias of 0. None draws weights and bias
-            uniformly from ``-in_features ** -0.5`` to ``in_features ** -0.5``.
+        std: Standard deviation of truncated normal weights, with a bias of 0. None draws weights and bias uniformly
+            from ``-in_features ** -0.5`` to ``in_features ** -0.5``, as ``nn.Linear`` does.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, std: float | None = None) -> None:
@@ -49,7 +49,7 @@ class FilterLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew."""
+        """Draw new weights."""
         bound = self.weight.shape[1] ** -0.5
         if self.std is None:
             nn.init.uniform_(self.weight, -bound, bound)
@@ -59,12 +59,12 @@ class FilterLinear(nn.Module):
             nn.init.uniform_(self.bias, -bound, bound) if self.std is None else nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        """Apply the layer to ``x`` ``(..., in_features)``; returns ``(..., out_features)``."""
         return F.linear(x, self.weight, self.bias)
 
 
 class SineMLP(nn.Sequential):
-    """Linear layers with a sine of its own after all but the last, which has no bias.
+    """Linear layers, each but the last followed by its own :class:`Sine`; the last has no bias.
 
     Args:
         in_features: Length of the input.
@@ -85,16 +85,16 @@ class SineMLP(nn.Sequential):
 
 @MODELS.register_module()
 class ImplicitFilter(nn.Module):
-    """Kernel of every channel as a network of the tap's position code (arXiv 2402.19305, section 3.2).
+    """Implicit kernels: a network of each tap's positional encoding (arXiv 2402.19305, section 3.2).
 
     Args:
         channels: Number of channels C.
         kernel_size: Taps on each axis.
-        position: Config of the position code, built with ``kernel_size``.
+        position: Config of the positional encoding, built with ``kernel_size``.
         width: Width of the network.
         depth: Number of linear layers.
-        init_std: Standard deviation of the initial weights, 0.02 as in the official code; None draws them as
-            torch's linear layers do.
+        init_std: Standard deviation of the initial weights, 0.02 as in the official code; None for the
+            initialization of ``nn.Linear``.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class ImplicitFilter(nn.Module):
         self.mlp = SineMLP(self.position.dim, width, channels, depth, init_std)
 
     def forward(self, kernel_size: Sequence[int]) -> Tensor:
-        """Return the kernel ``(C, *kernel_size)``; another size than the built one resamples the position code."""
+        """Return the kernel ``(C, *kernel_size)``; for another size the positional encoding is resampled."""
         return self.mlp(self.position(kernel_size)).movedim(-1, 0)
 
 
 class FilterMLP(nn.Module):
-    """Linear layers with one sine, given from outside, after all but the last, which has no bias.
+    """Linear layers, each but the last followed by one shared sine; the last has no bias.
 
     Args:
         in_features: Length of the input.
@@ -133,7 +133,7 @@ class FilterMLP(nn.Module):
         self.layers.append(FilterLinear(width, out_features, bias=False))
 
     def forward(self, x: Tensor, sine: Sine) -> Tensor:
-        """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        """Apply the layers to ``x`` ``(..., in_features)``; returns ``(..., out_features)``."""
         *hidden, last = self.layers
         for layer in hidden:
             x = sine(layer(x))
@@ -149,16 +149,16 @@ _AXIAL = dict(type='AxialPosition')
 
 
 class AxialFilter(nn.Module):
-    """Base of the filters of Hyena N-D that are networks of axial position codes (arXiv 2309.13600, section 3).
+    """Base of Hyena N-D's implicit filters, networks of axial positional encodings (arXiv 2309.13600, section 3).
 
-    One frequency vector serves all sines.
+    All sines share one vector of frequencies.
 
     Args:
         channels: Number of channels C.
         kernel_size: Taps on each axis.
-        width: Width of a network.
+        width: Width of the networks.
         depth: Number of linear layers.
-        position: Config of the position code, which gives ``(size, dim)`` for every axis.
+        position: Config of the positional encoding, which returns ``(size, dim)`` for every axis.
         centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
     """
 
@@ -182,9 +182,9 @@ class AxialFilter(nn.Module):
 
 @MODELS.register_module()
 class JointFilter(AxialFilter):
-    """Hyena N-D's implicit filter: a network of the codes of all axes at once, ``h[i, j] = MLP([z_i, z_j])``.
+    """Hyena N-D's implicit filter: one network of the encodings of all axes, ``h[i, j] = MLP([z_i, z_j])``.
 
-    The kernel of a channel has full rank. Arguments are those of :class:`AxialFilter`.
+    Kernels have full rank. Arguments are those of :class:`AxialFilter`.
     """
 
     def _make_networks(self, axes: int, channels: int, width: int, depth: int) -> None:
@@ -193,13 +193,11 @@ class JointFilter(AxialFilter):
     def forward(self, kernel_size: Sequence[int]) -> Tensor:
         """Return the kernel ``(C, *kernel_size)``."""
         axes = len(kernel_size)
-        codes = [
-            code.view(*(-1 if other == axis else 1 for other in range(axes)), self.position.dim).expand(
-                *kernel_size, -1
-            )  # (*kernel_size, dim)
-            for axis, code in enumerate(self.position(kernel_size))
-        ]
-        return self.mlp(torch.cat(codes, dim=-1), self.sine).movedim(-1, 0)
+        encodings = []
+        for axis, encoding in enumerate(self.position(kernel_size)):
+            view = *(-1 if other == axis else 1 for other in range(axes)), self.position.dim
+            encodings.append(encoding.view(view).expand(*kernel_size, -1))  # (*kernel_size, dim)
+        return self.mlp(torch.cat(encodings, dim=-1), self.sine).movedim(-1, 0)
 
     def scale_(self, factor: Tensor) -> None:
         """Multiply the kernel of each channel by ``factor`` ``(C,)`` in place."""
@@ -208,9 +206,9 @@ class JointFilter(AxialFilter):
 
 @MODELS.register_module()
 class ProductFilter(AxialFilter):
-    """Hyena N-D's product filter: a network for each axis, ``h[i, j] = h1[i] h2[j]``.
+    """Hyena N-D's product filter: one network per axis, ``h[i, j] = h1[i] h2[j]``.
 
-    The kernel of a channel has rank 1. Arguments are those of :class:`AxialFilter`.
+    Kernels have rank 1. Arguments are those of :class:`AxialFilter`.
     """
 
     def _make_networks(self, axes: int, channels: int, width: int, depth: int) -> None:
@@ -218,21 +216,22 @@ class ProductFilter(AxialFilter):
 
     def forward(self, kernel_size: Sequence[int]) -> Tensor:
         """Return the kernel ``(C, *kernel_size)``."""
-        factors = [mlp(code, self.sine).T for mlp, code in zip(self.mlps, self.position(kernel_size))]  # (C, size)
+        encodings = self.position(kernel_size)  # (size, dim) per axis
+        factors = [mlp(encoding, self.sine).T for mlp, encoding in zip(self.mlps, encodings)]  # (C, size)
         kernel = factors[0]
         for factor in factors[1:]:
             kernel = kernel[..., None] * factor.view(len(factor), *(1,) * (kernel.dim() - 1), -1)
         return kernel
 
     def scale_(self, factor: Tensor) -> None:
-        """Multiply the kernel of each channel by ``factor`` ``(C,)`` in place, shared equally between the axes."""
+        """Multiply the kernel of each channel by ``factor`` ``(C,)`` in place, divided equally among the axes."""
         for mlp in cast(Iterable[FilterMLP], self.mlps):
             mlp.scale_(factor ** (1 / len(self.mlps)))
 
 
 @MODELS.register_module()
 class DirectFilter(nn.Module):
-    """The taps themselves as parameters; resampled linearly at another size (arXiv 2309.13600, section 3).
+    """Explicit kernels: the taps are parameters, resampled for another size (arXiv 2309.13600, section 3).
 
     Args:
         channels: Number of channels C.

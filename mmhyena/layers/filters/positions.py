@@ -1,4 +1,4 @@
-"""Position codes: what an implicit filter network reads at every tap of its kernel."""
+"""Positional encodings: the input of an implicit filter network at every tap of its kernel."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ['AxialPosition', 'ComplexExponentialPosition', 'SinCosPosition']
 
 
 class PositionTable(nn.Module):
-    """A learnable code for every tap, read at its own size or resampled to another.
+    """A learnable encoding per tap, resampled if another kernel size is asked for.
 
     Args:
-        table: Initial code ``(*kernel, dim)``.
+        table: Initial encoding ``(*kernel, dim)``.
     """
 
     def __init__(self, table: Tensor) -> None:
@@ -27,23 +27,23 @@ class PositionTable(nn.Module):
         self.dim = table.shape[-1]
 
     def forward(self, kernel_size: Sequence[int]) -> Tensor:
-        """Return the code ``(*kernel_size, dim)``."""
+        """Return the encoding ``(*kernel_size, dim)``."""
         return resample(self.table.movedim(-1, 0), kernel_size).movedim(0, -1)
 
 
 @MODELS.register_module()
 class SinCosPosition(PositionTable):
-    """Learnable code of any number of axes, initialised to sines and cosines of each axis' pixel index.
+    """Learnable encoding of any number of axes, initially sines and cosines of the pixel index on each axis.
 
-    HyenaPixel's 2-D code (arXiv 2402.19305, section 3.2): ``dim`` is shared equally between the axes, each share half
-    sines and half cosines of frequencies ``10000 ** (-i / n)``.
+    HyenaPixel's 2-D encoding (arXiv 2402.19305, section 3.2): ``dim`` is divided equally among the axes, with ``n``
+    sines and ``n`` cosines of frequencies ``10000 ** (-i / n)`` per axis.
 
     Args:
         kernel_size: Taps on each axis.
-        dim: Length of the code, a multiple of twice the number of axes.
+        dim: Length of the encoding, a multiple of twice the number of axes.
 
     Raises:
-        ValueError: If ``dim`` cannot be shared equally.
+        ValueError: If ``dim`` is not such a multiple.
     """
 
     def __init__(self, kernel_size: Sequence[int], dim: int = 32) -> None:
@@ -52,27 +52,28 @@ class SinCosPosition(PositionTable):
             raise ValueError(f'SinCosPosition over {axes} axes needs dim to be a multiple of {2 * axes}, got {dim}')
         bands = dim // (2 * axes)
         frequency = 10000.0 ** (-torch.arange(bands) / bands)
-        codes = []
+        encodings = []
         for axis, size in enumerate(kernel_size):
             angle = torch.arange(size)[:, None] * frequency  # (size, bands)
-            code = torch.cat([angle.sin(), angle.cos()], dim=-1)
-            view = [1] * axes + [code.shape[-1]]
+            encoding = torch.cat([angle.sin(), angle.cos()], dim=-1)
+            view = [1] * axes + [encoding.shape[-1]]
             view[axis] = size
-            codes.append(code.view(view).expand(*kernel_size, -1))
-        super().__init__(torch.cat(codes, dim=-1))  # (*kernel, dim)
+            encodings.append(encoding.view(view).expand(*kernel_size, -1))
+        super().__init__(torch.cat(encodings, dim=-1))  # (*kernel, dim)
 
 
 @MODELS.register_module()
 class ComplexExponentialPosition(PositionTable):
-    """Learnable 1-D code of bidirectional Hyena: a tent, then real and imaginary parts of complex exponentials.
+    """Learnable 1-D encoding of bidirectional Hyena: a triangular ramp and the parts of complex exponentials.
 
-    The tent rises from 0 at the first tap to 1 at the centre and falls back; tap ``n`` of ``N`` then has
-    ``exp(-i f 2 pi n / N)`` at the frequencies ``f = linspace(1e-4, bands - 1, bands)`` (Hyena Hierarchy,
-    arXiv 2302.10866, appendix D; centred by HyenaPixel, arXiv 2402.19305).
+    The ramp rises from 0 at the first tap to 1 at the center and falls back to 0 at the last. It is followed by the
+    real and the imaginary parts of ``exp(-i f 2 pi n / N)`` for tap ``n`` of ``N`` at the frequencies
+    ``f = linspace(1e-4, bands - 1, bands)`` (Hyena Hierarchy, arXiv 2302.10866, appendix D; centered by HyenaPixel,
+    arXiv 2402.19305).
 
     Args:
         kernel_size: Number of taps, a sequence of one odd integer.
-        dim: Length of the code, odd: ``1 + 2 * bands``.
+        dim: Length of the encoding, odd: ``1 + 2 * bands``.
 
     Raises:
         ValueError: If the kernel has more than one axis or an even number of taps, or ``dim`` is even.
@@ -85,22 +86,22 @@ class ComplexExponentialPosition(PositionTable):
             raise ValueError(f'ComplexExponentialPosition needs an odd dim of at least 3, got {dim}')
         (taps,), bands = kernel_size, (dim - 1) // 2
         rise = torch.linspace(0, 1, taps // 2 + 1)
-        tent = torch.cat([rise[:-1], rise.flip(0)])[:, None]  # (taps, 1)
+        ramp = torch.cat([rise[:-1], rise.flip(0)])[:, None]  # (taps, 1)
         angle = torch.linspace(1e-4, bands - 1, bands) * (2 * math.pi / taps * torch.arange(taps)[:, None])
-        super().__init__(torch.cat([tent, angle.cos(), -angle.sin()], dim=-1))  # (taps, dim)
+        super().__init__(torch.cat([ramp, angle.cos(), -angle.sin()], dim=-1))  # (taps, dim)
 
 
 @MODELS.register_module()
 class AxialPosition(nn.Module):
-    """Learnable code of Hyena N-D: one table of the normalised position, read along every axis.
+    """Learnable encoding of Hyena N-D: one table over the normalized position, which serves every axis.
 
-    Entry ``n`` of ``N`` starts as ``[t, cos(f w), -sin(f w)]`` with ``t = n / (N - 1)``, ``w = 2 pi n / N`` and the
+    Entry ``n`` of ``N`` is initially ``[t, cos(f w), -sin(f w)]`` with ``t = n / (N - 1)``, ``w = 2 pi n / N`` and the
     frequencies ``f = linspace(1e-4, bands - 1, bands)`` (arXiv 2309.13600, section 3; Hyena Hierarchy, arXiv
-    2302.10866, appendix D). A centred kernel has displacements of both signs, so its ``t`` runs from -1 to 1 (ours).
+    2302.10866, appendix D). A centered kernel has displacements of both signs, so its ``t`` runs from -1 to 1 (ours).
 
     Args:
         kernel_size: Taps on each axis; the table is as long as the longest and resampled to the others.
-        dim: Length of the code of one axis, odd: ``1 + 2 * bands``.
+        dim: Length of the encoding of one axis, odd: ``1 + 2 * bands``.
         centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
 
     Raises:
@@ -118,6 +119,6 @@ class AxialPosition(nn.Module):
         self.dim = dim
 
     def forward(self, kernel_size: Sequence[int]) -> list[Tensor]:
-        """Return the code ``(size, dim)`` of every axis."""
+        """Return the encoding ``(size, dim)`` of every axis."""
         table = self.table.T  # (dim, taps)
         return [resample(table, (size,)).T for size in kernel_size]

@@ -12,11 +12,11 @@ __all__ = ['axis_spacings', 'resample', 'resample_distance', 'tap_spacing']
 
 
 def resample(table: Tensor, size: Sequence[int]) -> Tensor:
-    """Resample ``table`` ``(C, *old)`` to ``(C, *size)`` by cubic convolution, keeping both ends of each axis in place.
+    """Resample ``table`` ``(C, *old)`` to ``(C, *size)`` by cubic convolution, with both ends of each axis aligned.
 
-    Ends stay ends and an odd axis keeps its center, so a kernel table keeps its displacement 0. Polynomials of degree
-    two come out exactly (Keys, Cubic convolution interpolation, 1981). The table itself is returned when the size is
-    its own. Axes are taken one after another, so any number of them works.
+    An axis of odd length keeps its center, so a kernel keeps its displacement 0. The result is exact for polynomials of
+    degree two (Keys, Cubic convolution interpolation, 1981). Axes are resampled one after another, so there may be any
+    number of them. ``table`` itself is returned if it has the size already.
     """
     for axis, new in enumerate(size, start=1):
         if new != table.shape[axis]:
@@ -25,10 +25,10 @@ def resample(table: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def resample_distance(distance: Tensor, size: Sequence[int]) -> Tensor:
-    """Resample a map ``(*old)`` of distances from the center to ``size``; the corners keep their distance.
+    """Resample distances from the center ``(*old)`` to ``size``; the corners keep their distance.
 
-    The square of a Euclidean distance is a polynomial of degree two, hence resampled exactly; the distance itself has
-    a kink in the center that no interpolation follows.
+    The square of a Euclidean distance is a polynomial of degree two and hence resampled exactly. The distance itself is
+    not smooth at the center and would not be.
     """
     if tuple(size) == tuple(distance.shape):
         return distance
@@ -65,7 +65,7 @@ def _resample_axis(table: Tensor, axis: int, new: int) -> Tensor:
 
 
 def _extend(table: Tensor, axis: int) -> Tensor:
-    """Add an entry before the first and two behind the last, on the parabola through the nearest three."""
+    """Extrapolate by one entry before the first and two after the last, on the parabola through the nearest three."""
     old = table.shape[axis]
     entries = [table.narrow(axis, min(i, old - 1), 1) for i in range(3)]
     last = [table.narrow(axis, max(old - 1 - i, 0), 1) for i in range(3)]

@@ -1,4 +1,4 @@
-"""Windows: how a kernel fades with the displacement."""
+"""Decay windows, which modulate a kernel by the displacement."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ['BidirectionalWindow', 'ExponentialWindow', 'RadialWindow', 'Symmetri
 
 
 def decay_rates(channels: int, fast: float = 0.3, slow: float = 1.5, target: float = 0.01) -> Tensor:
-    """Return ``(channels,)`` rates from slow to fast: ``exp(-rate * t)`` is ``target`` at ``t = slow .. fast``."""
+    """Return decay rates ``(channels,)``: ``exp(-rate * t)`` is ``target`` at ``t`` from ``slow`` down to ``fast``."""
     return torch.linspace(-math.log(target) / slow, -math.log(target) / fast, channels)
 
 
 def _displacements(size: int, reach: float, centered: bool, like: Tensor) -> Tensor:
-    """Return ``(size,)`` distances from displacement 0, from 0 to ``reach`` or down to 0 and back if centred."""
+    """Return ``(size,)`` distances from displacement 0: 0 to ``reach``, or ``reach`` to 0 and back if centered."""
     if not centered:
         return torch.linspace(0, reach, size, dtype=like.dtype, device=like.device)
     offsets = torch.arange(size, dtype=like.dtype, device=like.device) - (size - 1) / 2
@@ -31,8 +31,8 @@ def _displacements(size: int, reach: float, centered: bool, like: Tensor) -> Ten
 class RadialWindow(nn.Module):
     """HyenaPixel's window ``exp(-distance * |delta|) + shift`` (arXiv 2402.19305, section 3.2).
 
-    ``distance`` is Euclidean, in pixels, from the kernel's centre; it is a buffer that is saved, since official
-    checkpoints of resampled kernels carry one of another scale. ``delta`` and ``shift`` are learnable.
+    ``distance`` is the Euclidean distance from the kernel's center in pixels. It is a persistent buffer, since official
+    checkpoints of resampled kernels have one of another scale. ``delta`` and ``shift`` are learnable.
 
     Args:
         channels: Number of channels C.
@@ -50,7 +50,7 @@ class RadialWindow(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, kernel: Tensor) -> Tensor:
-        """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
+        """Return ``kernel`` ``(C, *kernel)`` times the window, which is stretched to a kernel of another size."""
         distance = resample_distance(self.distance, kernel.shape[1:])  # (*kernel)
         view = (-1, *(1,) * self.distance.dim())
         return kernel * (torch.exp(-distance * self.delta.abs().view(view)) + self.shift.view(view))
@@ -58,9 +58,9 @@ class RadialWindow(nn.Module):
 
 @MODELS.register_module()
 class BidirectionalWindow(nn.Module):
-    """Window ``exp(-t |delta|)`` of bidirectional Hyena; ``t`` rises from 0 at the centre to 1 at both ends.
+    """Window ``exp(-t |delta|)`` of bidirectional Hyena; ``t`` is 0 at the center and 1 at both ends.
 
-    Nothing is learnable: the rates run from 3.07 to 15.35 over the channels (arXiv 2402.19305, section 3.1).
+    Nothing is learnable: the decay rates of the channels are 3.07 to 15.35 (arXiv 2402.19305, section 3.1).
 
     Args:
         channels: Number of channels C.
@@ -77,7 +77,7 @@ class BidirectionalWindow(nn.Module):
         self.register_buffer('delta', -decay_rates(channels))
 
     def forward(self, kernel: Tensor) -> Tensor:
-        """Weight ``kernel`` ``(C, taps)``; at another size the window is stretched and keeps its shape."""
+        """Return ``kernel`` ``(C, taps)`` times the window, which is stretched to a kernel of another size."""
         distance = resample_distance(self.distance, kernel.shape[1:])  # (taps,)
         return kernel * torch.exp(-distance * self.delta.abs()[:, None])
 
@@ -86,16 +86,16 @@ class BidirectionalWindow(nn.Module):
 class ExponentialWindow(nn.Module):
     """Hyena N-D's window ``prod_a exp(-t_a |delta_a|) + shift`` (arXiv 2309.13600, section 3 and its code).
 
-    ``t_a`` is the normalised displacement on axis ``a``: 0 at displacement 0 and 1 at the largest one. The rates
-    ``delta`` start at 3.07 to 15.35 over the channels.
+    ``t_a`` is the normalized displacement on axis ``a``: 0 at displacement 0 and 1 at the largest one. The decay rates
+    ``delta`` of the channels are initially 3.07 to 15.35.
 
     Args:
         channels: Number of channels C.
         kernel_size: Taps on each axis.
-        learnable: Whether rates and shift are learnable; the shift then starts uniform in 0 to 1.
+        learnable: Whether decay rates and shift are learnable; the shift is then drawn uniformly from 0 to 1.
         shift: Constant shift of a window that is not learnable.
-        per_axis: Whether every axis has a shift of its own, ``prod_a (exp(-t_a |delta_a|) + shift_a)``, which is how
-            the official code windows the product filter.
+        per_axis: Whether there is a shift per axis, ``prod_a (exp(-t_a |delta_a|) + shift_a)``, as in the official
+            code's window of the product filter.
         sqrt: Whether the square root of the decay is taken, before the shift.
         centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
     """
@@ -131,7 +131,7 @@ class ExponentialWindow(nn.Module):
         return self.shift[axis][:, None] if isinstance(self.shift, Tensor) else self.shift
 
     def forward(self, kernel: Tensor) -> Tensor:
-        """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
+        """Return ``kernel`` ``(C, *kernel)`` times the window, which is stretched to a kernel of another size."""
         axes = kernel.dim() - 1
         window: Tensor | float = 1.0
         for axis, size in enumerate(kernel.shape[1:]):
@@ -164,7 +164,7 @@ class SymmetricWindow(nn.Module):
         self.shift = nn.Parameter(torch.rand(channels))
 
     def forward(self, kernel: Tensor) -> Tensor:
-        """Weight ``kernel`` ``(C, *kernel)``; at another size the window is stretched and keeps its shape."""
+        """Return ``kernel`` ``(C, *kernel)`` times the window, which is stretched to a kernel of another size."""
         t = [
             _displacements(size, reach, self.centered, self.delta) for reach, size in zip(self.reach, kernel.shape[1:])
         ]

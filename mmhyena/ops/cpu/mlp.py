@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmhyena.ops.autograd import elementary_grads, takes_custom_function
-from mmhyena.ops.mode import autocast_dtype, has_onednn, records_nothing
+from mmhyena.ops.mode import autocast_dtype, has_onednn, is_inference
 
 __all__ = ['add_residual', 'linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 
@@ -52,7 +52,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Without gradients the product runs on oneDNN. It reads the weights in place, so it never uses stale ones.
     """
-    if records_nothing() and autocast_dtype(x) is None:
+    if is_inference() and autocast_dtype(x) is None:
         return _product(x, weight, bias)
     return F.linear(x, weight, bias)
 
