@@ -136,7 +136,7 @@ def _small(size: Any) -> str:
 def _paths(cfg: Config) -> Iterator[tuple[str, str]]:
     """Yield every string in a config that names a file of the data or of the weights."""
     for key, value in _strings('', cfg.to_dict()):
-        if value.startswith(('data/', 'checkpoints/')) and key.partition('.')[0] in LIVE_KEYS:
+        if value.startswith(('data/', 'checkpoints/', 'hf://timm/')) and key.partition('.')[0] in LIVE_KEYS:
             yield key, value
 
 
@@ -160,6 +160,8 @@ def _strings(key: str, node: Any) -> Iterator[tuple[str, str]]:
 
 def relocate(value: str, tiny_root: Path, weights_root: Path, cfg: Config) -> str:
     """Return where a file of ``data/`` or ``checkpoints/`` lies in the test; weights are made when first asked for."""
+    if value.startswith('hf://timm/'):
+        return str(timm_weights(value.removeprefix('hf://timm/').partition('.')[0], weights_root))
     folder, _, rest = value.partition('/')
     if folder == 'data':
         return f'{tiny_root}/{rest}'
@@ -167,6 +169,14 @@ def relocate(value: str, tiny_root: Path, weights_root: Path, cfg: Config) -> st
     if not path.exists():
         torch.save({'state_dict': classifier_weights(path.stem, cfg)}, path)
     return str(path)
+
+
+def timm_weights(model_name: str, weights_root: Path) -> Path:
+    """Return a file with random weights of a classifier of timm."""
+    path = weights_root / f'{model_name}.pth'
+    if not path.exists():
+        torch.save(timm.create_model(model_name).state_dict(), path)
+    return path
 
 
 def classifier_weights(arch: str, cfg: Config) -> dict[str, torch.Tensor]:

@@ -1,0 +1,21 @@
+"""UperNet with Swin-T on ADE20K under the recipe of upernet_hpx-former-s18_4xb4-160k_ade20k-512x512.
+
+Reproduces: nothing published; a peer for comparison, where only the backbone differs.
+Expected: mIoU not published for this recipe, not measured here.
+Weights: timm's swin_tiny_patch4_window7_224.ms_in1k from the hub, ImageNet-1k (arXiv 2103.14030).
+Hardware: 4 GPUs x 4 images.
+Command: tools/dist_train.sh configs/peers/segmentation/upernet_swin-tiny_4xb4-160k_ade20k-512x512.py 4
+"""
+
+_base_ = '../../hyenapixel/segmentation/upernet_hpx-former-s18_4xb4-160k_ade20k-512x512.py'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmhyena.TimmBackbone',
+        model_name='swin_tiny_patch4_window7_224',
+        drop_path_rate=0.4,
+        init_cfg=dict(type='Pretrained', checkpoint='hf://timm/swin_tiny_patch4_window7_224.ms_in1k'),
+    ),
+    decode_head=dict(in_channels=[96, 192, 384, 768]),
+    auxiliary_head=dict(in_channels=384),
+)
