@@ -40,6 +40,14 @@ def test_features_at_four_strides_and_every_parameter_is_used(name, built):
     assert not unused, unused
 
 
+@pytest.mark.parametrize('size', [(65, 85), (33, 127)])
+@pytest.mark.parametrize('name', PYRAMIDS)
+@torch.no_grad()
+def test_images_of_any_size(name, size, built):
+    for y, stride in zip(built[name].eval()(torch.randn(1, 3, *size)), (4, 8, 16, 32)):
+        assert all(abs(n - side / stride) <= 1 for n, side in zip(y.shape[2:], size)), (stride, y.shape)
+
+
 @pytest.mark.parametrize('name', PYRAMIDS)
 @torch.no_grad()
 def test_features_are_timms_own_before_the_norms(name):
