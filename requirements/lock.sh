@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Renews the exact pins of both lanes from pyproject.toml: bash requirements/lock.sh [--upgrade]
+# Renews the exact pins of both distributions from pyproject.toml: bash requirements/lock.sh [--upgrade]
 # What is pinned already stays unless it must change or --upgrade is given.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 lock() {
-    local lane="$1"
+    local distribution="$1"
     shift
-    echo opencv-python-headless | uv pip compile pyproject.toml - --extra "$lane" --extra test --extra lint \
-        --python-version 3.10 --override requirements/headless.txt --build-constraints "requirements/build-$lane.txt" \
-        --no-annotate --custom-compile-command 'bash requirements/lock.sh' --output-file "requirements/$lane.txt" \
+    echo opencv-python-headless | uv pip compile pyproject.toml - --extra "$distribution" --extra test --extra lint \
+        --python-version 3.10 --override requirements/headless.txt --build-constraints "requirements/build-$distribution.txt" \
+        --no-annotate --custom-compile-command 'bash requirements/lock.sh' --output-file "requirements/$distribution.txt" \
         --quiet "$@"
 }
 

@@ -5,7 +5,7 @@
 #   bash tools/quickstart.sh --quick    the same in about a minute, to see that every part works (or QUICK=1)
 #
 # Needs Python 3.10, 3.11 or 3.12, bash and a package index; no compiler, no GPU. What is there already (environment,
-# data, finished training) is reused, and an interrupted training goes on from its last epoch.
+# data, finished training) is reused, and an interrupted training resumes.
 # Exits with 1 if box or mask mAP stays below 0.50. tools/lib/env.sh lists the settings of the environment.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/env.sh"
@@ -137,7 +137,7 @@ train_model() {
         say "step 3 of 5: training is done already ($WORK)"
     else
         if [ -f "$WORK/last_checkpoint" ]; then resume=(--resume); fi
-        say "step 3 of 5: training $CONFIG${resume[0]:+ (going on)}"
+        say "step 3 of 5: training $CONFIG${resume[0]:+ (resumed)}"
         OMP_NUM_THREADS="$THREADS" run_tool "$WORK/train.log" "${TRAINER[@]}" "$CONFIG" --work-dir "$WORK" \
             ${resume[@]+"${resume[@]}"} ${LAUNCH_OPTIONS[@]+"${LAUNCH_OPTIONS[@]}"} --cfg-options "${DATA_PLACE[@]}" ${TRAIN_OPTIONS[@]+"${TRAIN_OPTIONS[@]}"}
         cp "$WORK/last_checkpoint" "$WORK/trained"

@@ -19,15 +19,15 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
-LANES = {'onedl': ('3.10', '3.11', '3.12'), 'openmmlab': ('3.10',)}
+DISTRIBUTIONS = {'onedl': ('3.10', '3.11', '3.12'), 'openmmlab': ('3.10',)}
 
 
-def read_pins(lane: str, python: str) -> dict[str, str]:
+def read_pins(distribution: str, python: str) -> dict[str, str]:
     """Versions by package name that the lock file gives one Python on 64-bit Linux."""
     place = {'sys_platform': 'linux', 'platform_system': 'Linux', 'platform_machine': 'x86_64'}
     place |= {'python_version': python, 'python_full_version': f'{python}.9'}
     pins = {}
-    for line in (ROOT / f'requirements/{lane}.txt').read_text().splitlines():
+    for line in (ROOT / f'requirements/{distribution}.txt').read_text().splitlines():
         if line.startswith('#'):
             continue
         requirement = Requirement(line)
@@ -46,20 +46,23 @@ def extra(name: str) -> list[Requirement]:
     return found
 
 
-@pytest.mark.parametrize(('lane', 'python'), [(lane, python) for lane in LANES for python in LANES[lane]])
-def test_pins_satisfy_the_extras(lane: str, python: str):
-    pins = read_pins(lane, python)
-    wanted = [*map(Requirement, PROJECT['dependencies']), *extra(lane), *extra('test'), *extra('lint')]
+@pytest.mark.parametrize(
+    ('distribution', 'python'),
+    [(distribution, python) for distribution in DISTRIBUTIONS for python in DISTRIBUTIONS[distribution]],
+)
+def test_pins_satisfy_the_extras(distribution: str, python: str):
+    pins = read_pins(distribution, python)
+    wanted = [*map(Requirement, PROJECT['dependencies']), *extra(distribution), *extra('test'), *extra('lint')]
     wrong = [str(item) for item in wanted if not item.specifier.contains(pins.get(item.name, '0'), prereleases=True)]
     assert wrong == []
 
 
-@pytest.mark.parametrize('lane', LANES)
-def test_lock_names_no_place_and_only_headless_opencv(lane: str):
-    text = (ROOT / f'requirements/{lane}.txt').read_text()
+@pytest.mark.parametrize('distribution', DISTRIBUTIONS)
+def test_lock_names_no_place_and_only_headless_opencv(distribution: str):
+    text = (ROOT / f'requirements/{distribution}.txt').read_text()
     assert not re.search(r'://|^-|@', text, flags=re.MULTILINE)
-    for python in LANES[lane]:
-        assert [name for name in read_pins(lane, python) if 'opencv' in name] == ['opencv-python-headless']
+    for python in DISTRIBUTIONS[distribution]:
+        assert [name for name in read_pins(distribution, python) if 'opencv' in name] == ['opencv-python-headless']
 
 
 def test_package_itself_needs_no_openmmlab():

@@ -208,20 +208,22 @@ def test_environment_of_an_unfit_python_is_left_alone(tmp_path: Path):
     assert python.exists()
 
 
-def test_other_lane_is_left_alone(repository: Path):
+def test_other_distribution_is_left_alone(repository: Path):
     (repository / '.venv/lib/python3.11/site-packages/mmcv-2.1.0.dist-info').mkdir(parents=True)
     (repository / '.venv/.mmhyena-stamp').unlink()
     result = run(repository / 'tools/run_tests.sh', CALLS=repository / 'calls.txt')
     assert 'holds mmcv' in last_line(result)
 
 
-def test_lane_decides_which_python_fits(tmp_path: Path):
+def test_distribution_decides_which_python_fits(tmp_path: Path):
     python = write_script(tmp_path / 'mine', '#!/usr/bin/env bash\necho 3.12\n')
     settings = {'MMHYENA_PYTHON': python, 'MMHYENA_VENV': tmp_path / 'venv', 'MMHYENA_MIN_FREE_GB': '9999999'}
     assert 'free space' in last_line(run(ROOT / 'tools/run_tests.sh', **settings))
-    message = last_line(run(ROOT / 'tools/run_tests.sh', MMHYENA_LANE='openmmlab', **settings))
+    message = last_line(run(ROOT / 'tools/run_tests.sh', MMHYENA_DISTRIBUTION='openmmlab', **settings))
     assert 'Python 3.10 is needed' in message
-    assert "MMHYENA_LANE is 'both'" in last_line(run(ROOT / 'tools/run_tests.sh', MMHYENA_LANE='both', **settings))
+    assert "MMHYENA_DISTRIBUTION is 'both'" in last_line(
+        run(ROOT / 'tools/run_tests.sh', MMHYENA_DISTRIBUTION='both', **settings)
+    )
 
 
 # --- The quick start ---

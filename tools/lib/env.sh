@@ -3,15 +3,15 @@
 # Sourced, not run. Sets ROOT, VENV and PY. Runs on bash 3.2 and later.
 #
 # Settings (environment variables):
-#   MMHYENA_LANE         onedl, or openmmlab (Python 3.10) (default: onedl)
+#   MMHYENA_DISTRIBUTION onedl, or openmmlab (Python 3.10) (default: onedl)
 #   MMHYENA_VENV         folder of the environment         (default: .venv or .venv-openmmlab in the repository)
 #   MMHYENA_PYTHON       interpreter to build it with      (default: the first fitting python3 on PATH)
 #   MMHYENA_MIN_FREE_GB  free space asked for              (default: 7 to build the environment, 1 afterwards)
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
-LANE="${MMHYENA_LANE:-onedl}"
-LOCK="$ROOT/requirements/$LANE.txt"
-BUILD_LOCK="$ROOT/requirements/build-$LANE.txt"
+DISTRIBUTION="${MMHYENA_DISTRIBUTION:-onedl}"
+LOCK="$ROOT/requirements/$DISTRIBUTION.txt"
+BUILD_LOCK="$ROOT/requirements/build-$DISTRIBUTION.txt"
 SECONDS=0
 
 clock() { printf '%02d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
@@ -25,24 +25,24 @@ die() {
 
 python_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
-choose_lane() {
-    case "$LANE" in
+choose_distribution() {
+    case "$DISTRIBUTION" in
         onedl)
             PYTHONS='Python 3.10, 3.11 or 3.12'
             DEFAULT_VENV="$ROOT/.venv"
-            OTHER_LANE='mmcv'
+            OTHER_DISTRIBUTION='mmcv'
             ;;
         openmmlab)
             PYTHONS='Python 3.10'
             DEFAULT_VENV="$ROOT/.venv-openmmlab"
-            OTHER_LANE='onedl_mmcv'
+            OTHER_DISTRIBUTION='onedl_mmcv'
             ;;
-        *) die "MMHYENA_LANE is '$LANE': it can be onedl or openmmlab" ;;
+        *) die "MMHYENA_DISTRIBUTION is '$DISTRIBUTION': it can be onedl or openmmlab" ;;
     esac
 }
 
 is_supported() {
-    case "$LANE $(python_version "$1")" in
+    case "$DISTRIBUTION $(python_version "$1")" in
         *' 3.10' | 'onedl 3.11' | 'onedl 3.12') return 0 ;;
         *) return 1 ;;
     esac
@@ -59,7 +59,7 @@ python_candidates() {
     done
 }
 
-# Prints one fitting interpreter a line.
+# Prints one fitting interpreter per line.
 supported_pythons() {
     python_candidates | while read -r candidate; do
         if is_supported "$candidate"; then echo "$candidate"; fi
@@ -105,7 +105,7 @@ make_venv() {
         mkdir -p "$VENV"
         echo incomplete >"$STAMP"
         if "$python" -m venv "$VENV" >"$LOG" 2>&1; then return; fi
-        # Debian splits ensurepip off; uv or the system's pip can stand in for it.
+        # Debian splits ensurepip off; uv or the system's pip can replace it.
         if "$python" -m venv --without-pip "$VENV" >>"$LOG" 2>&1; then
             if command -v uv >/dev/null || "$python" -m pip --python "$PY" install -q pip >>"$LOG" 2>&1; then return; fi
         fi
@@ -133,7 +133,7 @@ find_uv() {
         "$PY" -m pip install --retries 1 --timeout 20 -q -r "$ROOT/requirements/uv.txt" >"$LOG" 2>&1 || true
     fi
     if [ ! -x "$UV" ]; then UV="$(command -v uv || true)"; fi
-    if [ -z "$UV" ] && [ ! -s "$LOG" ]; then die "$VENV has neither pip nor uv: delete it, it will be made anew"; fi
+    if [ -z "$UV" ] && [ ! -s "$LOG" ]; then die "$VENV has neither pip nor uv: delete it, it will be recreated"; fi
     [ -n "$UV" ] || install_failed
     local index
     index="$("$PY" -m pip config get global.index-url 2>/dev/null || true)"
@@ -185,11 +185,11 @@ env_stamp() {
     } | cksum
 }
 
-refuse_other_lane() {
+refuse_other_distribution() {
     local found
-    found="$(find "$VENV/lib" -maxdepth 3 -iname "$OTHER_LANE-*.dist-info" 2>/dev/null | head -n 1 || true)"
+    found="$(find "$VENV/lib" -maxdepth 3 -iname "$OTHER_DISTRIBUTION-*.dist-info" 2>/dev/null | head -n 1 || true)"
     [ -z "$found" ] ||
-        die "$VENV holds $OTHER_LANE, whose files are those of the $LANE lane's: set MMHYENA_VENV to another folder"
+        die "$VENV holds $OTHER_DISTRIBUTION, whose files are those of the $DISTRIBUTION distribution's: set MMHYENA_VENV to another folder"
 }
 
 # Only folders that are ours, new, or a fitting environment of the user are written to.
@@ -202,7 +202,7 @@ check_venv_folder() {
 
 # Makes the environment, or reuses it if nothing that decides its contents changed. Sets VENV and PY.
 ensure_env() {
-    choose_lane
+    choose_distribution
     VENV="${MMHYENA_VENV:-$DEFAULT_VENV}"
     case "$VENV" in /*) ;; *) VENV="$PWD/$VENV" ;; esac
     PY="$VENV/bin/python"
@@ -216,7 +216,7 @@ ensure_env() {
     fi
     LOG="$(mktemp "${TMPDIR:-/tmp}/mmhyena-install.XXXXXX")"
     check_venv_folder
-    refuse_other_lane
+    refuse_other_distribution
     if ! is_supported "$PY"; then make_venv; fi
     install_packages
     env_stamp >"$STAMP"
