@@ -11,7 +11,6 @@ from mmhyena.checkpoints import CheckpointError
 from mmhyena.layers import Attention, HyenaND, LearnedMaskAttention
 from mmhyena.layers.nd_directions import AlternatingDirection
 from mmhyena.layers.vit import resample_grid
-from mmhyena.necks import SimpleFeaturePyramid
 
 ARCH = dict(embed_dims=16, num_layers=4, num_heads=2)
 IMAGENET_CLASSES = 1000
@@ -257,24 +256,6 @@ def test_bad_arguments(kwargs, message):
 def test_a_schedule_of_one_block():
     assert mixer_schedule('hyena_first', 1) == ['hyena']
     assert mixer_schedule('alternating', 3) == ['hyena', 'attention', 'hyena']
-
-
-@pytest.mark.parametrize('size', [(4, 4), (5, 7)])
-def test_simple_feature_pyramid(size):
-    neck = SimpleFeaturePyramid(16, out_channels=8, num_outs=5)
-    outs = neck([torch.randn(2, 16, *size, requires_grad=True)])
-    scales = (4, 2, 1)
-    wants = [tuple(n * s for n in size) for s in scales] + [tuple(-(-n // s) for n in size) for s in (2, 4)]
-    assert [tuple(out.shape) for out in outs] == [(2, 8, *want) for want in wants]
-    sum(out.square().sum() for out in outs).backward()
-    assert all(parameter.grad is not None for parameter in neck.parameters())
-
-
-def test_simple_feature_pyramid_refuses_bad_levels():
-    with pytest.raises(ValueError, match='num_outs must be at least'):
-        SimpleFeaturePyramid(16, num_outs=3)
-    with pytest.raises(ValueError, match='a scale must be'):
-        SimpleFeaturePyramid(16, scales=(3,))
 
 
 def test_stochastic_depth_as_in_ibit():
