@@ -214,8 +214,9 @@ def _create(model_name: str, **arguments: Any) -> nn.Module:
     model = timm.create_model(model_name, num_classes=0, **(family | arguments))
     if not hasattr(model, 'forward_intermediates') or not getattr(model, 'feature_info', None):
         raise ValueError(f'{model_name} of timm has no multi-scale features: choose another model')
-    if hasattr(getattr(model, 'patch_embed', None), 'dynamic_img_pad'):
-        model.patch_embed.dynamic_img_pad = True  # an image need not be a multiple of the patch
+    patches: Any = getattr(model, 'patch_embed', None)
+    if hasattr(patches, 'dynamic_img_pad'):
+        patches.dynamic_img_pad = True  # an image need not be a multiple of the patch
     return model
 
 
