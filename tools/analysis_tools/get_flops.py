@@ -1,74 +1,11 @@
-"""Count the multiply-accumulates of a model, FFTs included, with the making of the long kernels apart.
+"""Count the multiply-accumulates of a model: python tools/analysis_tools/get_flops.py CONFIG.
 
-Examples:
-    python tools/analysis_tools/get_flops.py configs/shapes/mask-rcnn_hpx-former-tiny_fpn_shapes.py --shape 160 160
-    python tools/analysis_tools/get_flops.py --arch hpx_former_s18 --shape 384 384
-    python tools/analysis_tools/get_flops.py --arch hpx_former_s18 --count official
+The same as ``mmhyena flops``.
 """
 
-from __future__ import annotations
-
-import argparse
 import sys
 
-from mmhyena.errors import UserError
-from mmhyena.utils.cli import run_cli
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', help='config of a classifier, detector or segmentor')
-    parser.add_argument('--arch', help='an architecture of HyenaFormer as a classifier, instead of a config')
-    parser.add_argument(
-        '--shape',
-        nargs='+',
-        type=int,
-        metavar='PIXELS',
-        help='height and width, or one for both (default: 224, 800 1344 for detectors, 512 for segmentors)',
-    )
-    parser.add_argument(
-        '--count',
-        choices=['executed', 'official'],
-        default='executed',
-        help='what this implementation executes (default), or the count that the publication uses',
-    )
-    parser.add_argument(
-        '--backend',
-        choices=['fft', 'auto'],
-        default='fft',
-        help='long convolutions by FFT, the same on every machine (default), or as chosen for this one',
-    )
-    args = parser.parse_args(argv)
-    if (args.config is None) == (args.arch is None):
-        parser.error('give either CONFIG or --arch')
-    if args.shape and (len(args.shape) > 2 or min(args.shape) < 1):
-        parser.error('--shape takes one or two positive numbers')
-    return args
-
-
-def get_flops(args: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from mmhyena.analysis.counting import build_for_counting, count_executed, count_official
-
-    if args.count == 'official' and args.backend != 'fft':
-        raise UserError('--backend is for what is executed: drop it, or --count official')
-    target = build_for_counting(args.config, args.arch, args.shape, args.count == 'official')
-    height, width = target.shape
-    if args.count == 'official':
-        print(f'{target.name} at {height} x {width}: {count_official(target) / 1e9:.2f}G MACs (official count)')
-        return
-    count = count_executed(target, args.backend)
-    Console().print(count.table())
-    print(f'{target.name} at {height} x {width}: {count.total / 1e9:.2f}G MACs a forward pass,')
-    print(f'and {count.kernels.total() / 1e9:.2f}G for the long kernels, once for given weights and size')
-    print(f'(in training with every step). {target.parameters / 1e6:.2f}M parameters.')
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    return run_cli(lambda: get_flops(args))
-
+from mmhyena.cli.flops import main
 
 if __name__ == '__main__':
     sys.exit(main())
