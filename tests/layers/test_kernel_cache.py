@@ -361,6 +361,8 @@ class _EmaModel(BaseModel):
         super().__init__()
         torch.manual_seed(0)
         self.mixer = HyenaPixel(4, 7)
+        nn.init.constant_(self.mixer.long_conv.skip, 5.0)
+        nn.init.zeros_(self.mixer.out_proj.bias)
 
     def forward(self, x, mode='tensor'):
         y = self.mixer(x)
@@ -397,7 +399,7 @@ def ema_runner(work_dir, epochs, resume=False):
         train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=1),
         val_cfg=dict(),
         val_evaluator=Evaluator(_Answer()),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
         custom_hooks=[dict(type='EMAHook', momentum=0.3)],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
         default_scope='mmengine',
@@ -406,43 +408,47 @@ def ema_runner(work_dir, epochs, resume=False):
     )
 
 
+class _CheckEma(Hook):
+    """Computes what validation has to answer with the average, and what it would answer with kernels of raw weights.
+
+    Its priority is below that of the EMA hook, which swaps the average in before this hook runs.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, images):
+        self.images = images
+        self.answers, self.wanted, self.stale = [], [], []
+
+    def answer(self, model, conv=None):
+        """Return the sum over all batches, without any kept kernel."""
+        model = copy.deepcopy(model)  # a copy keeps nothing, and training makes every kernel anew
+        model.mixer.long_conv = model.mixer.long_conv if conv is None else conv
+        model.train()
+        with torch.no_grad():
+            return sum(float(model(self.images[i : i + 2])[0]) for i in (0, 2))
+
+    def after_train_epoch(self, runner):
+        with torch.no_grad():
+            runner.model.mixer.long_conv.skip.fill_(5.0 if runner.epoch % 2 else 20.0)  # far from the average
+            runner.model.eval()(self.images)  # keeps kernels of the raw weights, which validation must not use
+        self.raw = copy.deepcopy(runner.model.mixer.long_conv)
+
+    def before_val_epoch(self, runner):
+        self.wanted.append(self.answer(runner.model))
+        self.stale.append(self.answer(runner.model, self.raw))
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.answers.append(metrics['answer'])
+
+
 def test_ema_of_mmengine_validates_with_the_kernels_of_the_average(tmp_path):
     """Train, validate with swapped weights, resume: the answers are those of a model without any cache."""
     images = torch.randn(4, 6, 5, 4, generator=torch.Generator().manual_seed(1))
-
-    class Check(Hook):
-        """After the EMA hook has swapped the average in, and before it swaps it out again."""
-
-        priority = 'VERY_LOW'
-
-        def __init__(self):
-            self.answers, self.wanted, self.raw = [], [], []
-
-        def after_train_epoch(self, runner):
-            self.raw.append(answer(runner.model))
-            with torch.no_grad():
-                runner.model.eval()(images)  # keeps the raw weights' kernels, which validation must not use
-
-        def before_val_epoch(self, runner):
-            self.wanted.append(answer(runner.model))
-
-        def after_val_epoch(self, runner, metrics=None):
-            self.answers.append(metrics['answer'])
-
-    def answer(model):
-        fresh = copy.deepcopy(model).train()  # a copy keeps nothing, and training makes every kernel anew
-        with torch.no_grad():
-            return sum(float(fresh(images[i : i + 2])[0]) for i in (0, 2))
-
-    check = Check()
-    runner = ema_runner(tmp_path, 3)
-    runner.register_hook(check)
-    runner.train()
-    assert check.answers == pytest.approx(check.wanted, rel=1e-4) and len(check.answers) == 3
-    assert all(abs(a - b) > 1e-2 * abs(a) for a, b in zip(check.answers, check.raw))  # the average is another model
-
-    again = Check()
-    runner = ema_runner(tmp_path, 5, resume=True)
-    runner.register_hook(again)
-    runner.train()
-    assert again.answers == pytest.approx(again.wanted, rel=1e-4) and len(again.answers) == 2
+    for epochs, resume, validations in ((3, False, 3), (5, True, 2)):
+        check = _CheckEma(images)
+        runner = ema_runner(tmp_path, epochs, resume)
+        runner.register_hook(check)
+        runner.train()
+        assert check.answers == pytest.approx(check.wanted, rel=1e-4) and len(check.answers) == validations
+        assert all(abs(a - b) > 0.1 * abs(b) for a, b in zip(check.stale, check.wanted)), 'stale kernels go unnoticed'
