@@ -6,6 +6,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -20,7 +21,6 @@ settings.register_profile('steady', settings.get_profile('explore'), derandomize
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'steady'))
 
 TABLE = 'table:'
-CUDA = torch.cuda.is_available()
 
 
 def pytest_configure() -> None:
@@ -37,10 +37,18 @@ def _no_default_scope() -> Iterator[None]:
         module.DefaultScope._instance_dict.clear()
 
 
-@pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not CUDA, reason='needs a CUDA device'))])
+# Of the session: hypothesis refuses fixtures of a narrower scope.
+@pytest.fixture(scope='session', params=['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu'])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Run a test on the CPU, and on a GPU where there is one."""
     return torch.device(request.param)
+
+
+@pytest.fixture
+def on_device(device: torch.device) -> Iterator[None]:
+    """Make tensors and modules on the device unless a test says otherwise."""
+    with nullcontext() if device.type == 'cpu' else device:
+        yield
 
 
 @pytest.fixture

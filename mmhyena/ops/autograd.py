@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmhyena.ops.mode import is_recording_graph
 
-__all__ = ['elementary_grads', 'takes_custom_function']
+__all__ = ['elementary_grads', 'no_forward_mode', 'takes_custom_function']
 
 
 def takes_custom_function(*tensors: Tensor | None) -> bool:
@@ -41,3 +42,10 @@ def elementary_grads(
     wanted = [view for view, need in zip(views, needed) if need and view is not None]
     grads = iter(torch.autograd.grad(function(*views), wanted, grad, create_graph=True))
     return tuple(next(grads) if need else None for need in needed)
+
+
+def no_forward_mode(ctx: Any, *tangents: Tensor | None) -> None:
+    """Refuse forward-mode differentiation, as the ``jvp`` of a custom function of the long convolution."""
+    raise NotImplementedError(
+        "this long convolution has no forward-mode derivative; use mmhyena.ops.use_backend('direct'), which has one"
+    )

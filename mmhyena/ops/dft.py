@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmhyena.ops.autograd import no_forward_mode
 from mmhyena.ops.constants import constant
 from mmhyena.ops.geometry import AxisGeometry, ConvCase, dft_length
 from mmhyena.ops.mode import is_compiling, is_exporting
@@ -174,6 +175,7 @@ class _DFTConv(torch.autograd.Function):
     """Recomputes the spectra in backward, which is differentiable again and works under ``torch.func``."""
 
     generate_vmap_rule = True
+    jvp = staticmethod(no_forward_mode)
 
     @staticmethod
     def forward(u: Tensor, k: Tensor, axes: tuple[AxisGeometry, ...]) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmhyena.ops.autograd import no_forward_mode
 from mmhyena.ops.geometry import AxisGeometry, ConvCase, dft_length, fast_fft_length
 from mmhyena.ops.mode import is_compiling, is_exporting, is_exporting_onnx
 from mmhyena.ops.opaque import opaque_conv
@@ -215,6 +216,8 @@ def _fold_vmap(info: Any, in_dims: Sequence[int | None], u: Tensor, k: Tensor) -
 
 
 class _FFTConv(torch.autograd.Function):
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
     def forward(u: Tensor, k: Tensor, left: tuple[int, ...]) -> Tensor:
         return _forward(u, k, left)

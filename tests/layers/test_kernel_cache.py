@@ -20,6 +20,8 @@ from mmhyena.layers import kernel_cache as module_under_test
 from mmhyena.layers.kernel_cache import KernelCache, kernel_cache_bytes, set_kernel_cache_limit, tensors_of
 from mmhyena.ops import use_backend
 
+pytestmark = pytest.mark.usefixtures('on_device')
+
 
 @pytest.fixture(autouse=True)
 def _default_limit():
@@ -36,7 +38,8 @@ def module():
 
 @pytest.fixture
 def x():
-    return torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(1)
+    return torch.randn(2, 4, 6, 5)
 
 
 def fresh(module, x):
@@ -387,8 +390,13 @@ class _Answer(BaseMetric):
         return dict(answer=sum(results))
 
 
+def ema_images():
+    torch.manual_seed(1)
+    return torch.randn(4, 6, 5, 4)
+
+
 def ema_runner(work_dir, epochs, resume=False):
-    images = torch.randn(4, 6, 5, 4, generator=torch.Generator().manual_seed(1))
+    images = ema_images()
     sampler = dict(type='DefaultSampler', shuffle=False)
     loader = dict(batch_size=2, sampler=sampler, collate_fn=dict(type='stack_maps'), dataset=list(images))
     return Runner(
@@ -444,7 +452,7 @@ class _CheckEma(Hook):
 
 def test_ema_of_mmengine_validates_with_the_kernels_of_the_average(tmp_path):
     """Train, validate with swapped weights, resume: the answers are those of a model without any cache."""
-    images = torch.randn(4, 6, 5, 4, generator=torch.Generator().manual_seed(1))
+    images = ema_images()
     for epochs, resume, validations in ((3, False, 3), (5, True, 2)):
         check = _CheckEma(images)
         runner = ema_runner(tmp_path, epochs, resume)

@@ -11,6 +11,8 @@ import torch
 from mmhyena.checkpoints.official_ibit import convert_official_ibit_layer
 from mmhyena.layers.learned_mask_attention import LearnedMaskAttention, mask_target, roll_index
 
+pytestmark = pytest.mark.usefixtures('on_device')
+
 GOLDEN = Path(__file__).parents[1] / 'data/golden'
 
 
@@ -37,8 +39,9 @@ def official_layer(golden, **kwargs):
 
 @pytest.mark.parametrize('roll', ['aligned', 'official'])
 def test_parity_with_published_layer(golden, roll, add_row):
-    want = torch.tensor(golden['arrays'][roll])
-    got = official_layer(golden, roll=roll)(golden['tokens']).detach()
+    want = torch.from_numpy(golden['arrays'][roll])
+    layer = official_layer(golden, roll=roll)
+    got = layer(golden['tokens'].to(layer.qkv.weight.device)).detach().cpu()
     error = float((got - want).norm() / want.norm())
     add_row('IBiT layer against the official one', roll=roll, error=error)
     assert error < 1e-5
@@ -51,8 +54,8 @@ def test_rolls_differ(golden):
 
 def test_published_gather_index_and_target(golden):
     patches = golden['grid'] ** 2
-    assert torch.equal(roll_index(patches, roll='official'), torch.tensor(golden['arrays']['roll_official']))
-    torch.testing.assert_close(mask_target((golden['grid'],) * 2).float(), torch.tensor(golden['arrays']['target']))
+    assert torch.equal(roll_index(patches, roll='official'), torch.from_numpy(golden['arrays']['roll_official']))
+    torch.testing.assert_close(mask_target((golden['grid'],) * 2).float(), torch.from_numpy(golden['arrays']['target']))
 
 
 def test_converter_names_missing_and_unknown_keys(golden):
@@ -67,7 +70,7 @@ def test_converter_names_missing_and_unknown_keys(golden):
 def test_svd_reaches_the_published_error():
     layer = LearnedMaskAttention(6, 14, num_heads=3, rank=9, class_token=True)
     stored = layer.mask_rows.transpose(1, 2) @ layer.mask_columns
-    error = (stored - mask_target((14, 14))).square().mean((1, 2))
+    error = (stored - mask_target((14, 14)).to(stored.device)).square().mean((1, 2))
     torch.testing.assert_close(error, torch.full((3,), 5.255e-4, dtype=error.dtype), rtol=1e-4, atol=0)
 
 

@@ -10,6 +10,8 @@ from mmengine.utils import digit_version
 from mmhyena.layers import Attention, BidirectionalHyena, HyenaPixel, SepConv
 from mmhyena.ops import naive_long_conv
 
+pytestmark = pytest.mark.usefixtures('on_device')
+
 SIZES = [(1, 1), (1, 6), (4, 4), (5, 7), (9, 3)]
 
 
@@ -109,8 +111,8 @@ def test_resizing_changes_nothing_at_the_built_size(cls, kwargs):
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('cls,kwargs', [case[:2] for case in CASES])
-def test_autocast_keeps_the_long_convolution_in_float32(cls, kwargs, dtype):
-    if dtype == torch.float16 and digit_version(torch.__version__) < digit_version('2.4'):
+def test_autocast_keeps_the_long_convolution_in_float32(cls, kwargs, dtype, device):
+    if device.type == 'cpu' and dtype == torch.float16 and digit_version(torch.__version__) < digit_version('2.4'):
         pytest.skip('autocast of this torch has no float16 on a CPU')
     m = mixer(cls, channels=8, **kwargs).float()
     x = torch.randn(2, 6, 5, 8)
@@ -118,7 +120,7 @@ def test_autocast_keeps_the_long_convolution_in_float32(cls, kwargs, dtype):
     m.long_conv.register_forward_hook(
         lambda module, args, kwargs, out: seen.append((args[0], kwargs['post'], out)), with_kwargs=True
     )
-    with torch.autocast('cpu', dtype=dtype):
+    with torch.autocast(device.type, dtype=dtype):
         m(x).float().sum().backward()
     u, gate, y = seen[0]
     assert y.dtype == u.dtype

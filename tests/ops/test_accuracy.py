@@ -5,6 +5,8 @@ import torch
 
 from mmhyena.ops import long_conv
 
+pytestmark = pytest.mark.usefixtures('on_device')
+
 BACKENDS = ['fft', 'dft', 'direct']
 
 # Measured: 4e-7 at most (docs/performance.md); a wrong scale or a lost tap is beyond 1e-3.

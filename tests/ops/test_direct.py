@@ -10,6 +10,8 @@ import torch
 
 from mmhyena.ops import naive_long_conv, prepare_kernel, prepared_long_conv
 
+pytestmark = pytest.mark.usefixtures('on_device')
+
 CASES = [
     # map, kernel, causal
     ((14, 14), (27, 27), False),

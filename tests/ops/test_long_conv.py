@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mmhyena.ops import long_conv, naive_long_conv, prepare_kernel, prepared_long_conv, use_backend
 from mmhyena.ops.geometry import fast_fft_length
 
-CPU_BACKENDS = ['fft', 'dft', 'direct']
+BACKENDS = ['fft', 'dft', 'direct']  # the other ones have tests of their own
 
 
 @st.composite
@@ -21,33 +21,33 @@ def cases(draw):
     return batch, channels, spatial, kernel, draw(st.booleans()), draw(st.booleans()), draw(st.integers(0, 2**16))
 
 
-def make(case, dtype=torch.float64):
+def make(case, device, dtype=torch.float64):
     batch, channels, spatial, kernel, with_skip, causal, seed = case
     generator = torch.Generator().manual_seed(seed)
 
     def randn(*shape):
-        return torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
+        return torch.randn(shape, generator=generator, dtype=dtype).to(device).requires_grad_()
 
     return randn(batch, channels, *spatial), randn(channels, *kernel), randn(channels) if with_skip else None, causal
 
 
 @settings(max_examples=250)
-@given(cases(), st.sampled_from(CPU_BACKENDS))
-def test_equals_reference_with_every_gradient(case, backend):
-    u, k, skip, causal = make(case)
+@given(cases(), st.sampled_from(BACKENDS))
+def test_equals_reference_with_every_gradient(device, case, backend):
+    u, k, skip, causal = make(case, device)
     inputs = [x for x in (u, k, skip) if x is not None]
     want = naive_long_conv(u, k, skip, causal=causal)
     got = long_conv(u, k, skip, causal=causal, backend=backend)
-    weight = torch.randn(want.shape, dtype=want.dtype)
+    weight = torch.randn_like(want)
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
     for a, b in zip(torch.autograd.grad(got, inputs, weight), torch.autograd.grad(want, inputs, weight)):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=120)
-@given(cases(), st.sampled_from(CPU_BACKENDS))
-def test_prepared_kernel_equals_reference(case, backend):
-    u, k, skip, causal = make(case)
+@given(cases(), st.sampled_from(BACKENDS))
+def test_prepared_kernel_equals_reference(device, case, backend):
+    u, k, skip, causal = make(case, device)
     prepared = prepare_kernel(k, skip, u.shape[2:], causal=causal, dtype=torch.float64, backend=backend)
     want = naive_long_conv(u, k, skip, causal=causal)
     with torch.no_grad():
@@ -56,6 +56,7 @@ def test_prepared_kernel_equals_reference(case, backend):
 
 @pytest.mark.parametrize('causal', [False, True])
 @pytest.mark.parametrize('spatial,kernel', [((7,), (4,)), ((3, 5), (9, 2)), ((2, 3, 2), (3, 4, 1))])
+@pytest.mark.usefixtures('on_device')
 def test_gradcheck(spatial, kernel, causal):
     u = torch.randn(2, 2, *spatial, dtype=torch.float64, requires_grad=True)
     k = torch.randn(2, *kernel, dtype=torch.float64, requires_grad=True)
@@ -64,29 +65,34 @@ def test_gradcheck(spatial, kernel, causal):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_half_precision_computes_in_float32(dtype):
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.usefixtures('on_device')
+def test_half_precision_computes_in_float32(dtype, backend):
     u = (torch.randn(2, 3, 9, 12) * 100).to(dtype)  # squares of the sums overflow float16
     k, skip = torch.randn(3, 17, 23) * 100, torch.randn(3)
     want = naive_long_conv(u.double(), k.double(), skip.double())
-    got = long_conv(u, k, skip)
+    got = long_conv(u, k, skip, backend=backend)
     assert got.dtype == dtype
     torch.testing.assert_close(got, want.to(dtype), rtol=2e-2 if dtype == torch.bfloat16 else 2e-3, atol=1.0)
 
 
-def test_autocast_leaves_the_result_in_float32():
+@pytest.mark.usefixtures('on_device')
+def test_autocast_leaves_the_result_in_float32(device):
     u, k = torch.randn(1, 2, 8, 8), torch.randn(2, 15, 15)
-    with torch.autocast('cpu', dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         got = long_conv(u, k)
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, naive_long_conv(u, k), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures('on_device')
 def test_float32_error_is_small_at_full_size():
     u, k = torch.randn(1, 4, 56, 56), torch.randn(4, 111, 111) / 100
     got, want = long_conv(u, k), long_conv(u.double(), k.double())
     assert (got - want).norm() / want.norm() < 1e-6
 
 
+@pytest.mark.usefixtures('on_device')
 def test_strided_input_and_empty_batch():
     u, k = torch.randn(2, 5, 6, 3).permute(0, 3, 1, 2), torch.randn(3, 5, 5)
     torch.testing.assert_close(long_conv(u, k), naive_long_conv(u, k), rtol=1e-4, atol=1e-4)
@@ -131,9 +137,9 @@ def test_backend_by_argument_and_by_surroundings():
         assert prepare_kernel(k, None, (6, 6), backend='fft').backend == 'fft'
 
 
-@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+@pytest.mark.parametrize('device_type', ['cpu', 'cuda'])
 @pytest.mark.parametrize('minimum', range(1, 600, 7))
-def test_fast_lengths_are_long_enough_and_smooth(minimum, device):
-    length = fast_fft_length(minimum, device)
+def test_fast_lengths_are_long_enough_and_smooth(minimum, device_type):
+    length = fast_fft_length(minimum, device_type)
     assert minimum <= length <= 2 * max(2, minimum)
     assert 210**10 % length == 0

@@ -1,4 +1,4 @@
-"""Position codes, windows and their resampling."""
+"""Positional encodings, windows and their resampling."""
 
 import math
 
@@ -9,11 +9,13 @@ from mmhyena.layers import BidirectionalWindow, ComplexExponentialPosition, Impl
 from mmhyena.layers.filters.filters import SineMLP
 from mmhyena.layers.filters.resample import resample
 
+pytestmark = pytest.mark.usefixtures('on_device')
+
 
 def test_radial_window_is_euclidean_and_starts_at_the_published_rates():
     window = RadialWindow(5, (7, 9))
     assert window.distance[3, 4] == 0
-    assert window.distance[0, 0] == pytest.approx(5.0)  # 3 and 4 pixels from the centre
+    assert window.distance[0, 0] == pytest.approx(5.0)  # 3 and 4 pixels from the center
     first, last = window.delta[0].item(), window.delta[-1].item()
     assert first == pytest.approx(math.log(0.01) / 1.5 / 9)
     assert last == pytest.approx(math.log(0.01) / 0.3 / 9)
@@ -22,7 +24,7 @@ def test_radial_window_is_euclidean_and_starts_at_the_published_rates():
     assert weights[2, 0, 0] == pytest.approx(math.exp(-5 * abs(window.delta[2].item())), rel=1e-5)
 
 
-def test_bidirectional_window_and_code_are_symmetric_about_the_centre():
+def test_bidirectional_window_and_encoding_are_symmetric_about_the_center():
     window, code = BidirectionalWindow(3, (9,)), ComplexExponentialPosition((9,), dim=5)
     assert window.distance.tolist() == [1, 0.75, 0.5, 0.25, 0, 0.25, 0.5, 0.75, 1]
     assert code.table[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25, 0]
@@ -32,7 +34,7 @@ def test_bidirectional_window_and_code_are_symmetric_about_the_centre():
     assert code.table[n, 4].item() == pytest.approx(-math.sin(2 * math.pi * n * frequency / 9), abs=1e-6)
 
 
-def test_sin_cos_code_separates_axes():
+def test_sin_cos_encoding_separates_axes():
     table = SinCosPosition((5, 6), dim=8).table
     assert table.shape == (5, 6, 8)
     assert torch.equal(table[:, :1, :4].expand(-1, 6, -1), table[..., :4])
@@ -61,8 +63,8 @@ def test_filter_gives_any_size_and_the_same_function(size):
     implicit = ImplicitFilter(4, (5, 5), dict(type='SinCosPosition', dim=8), width=6, depth=3)
     kernel = implicit(size)
     assert kernel.shape == (4, *size)
-    centre = kernel[:, size[0] // 2, size[1] // 2]
-    torch.testing.assert_close(centre, implicit((5, 5))[:, 2, 2])
+    center = kernel[:, size[0] // 2, size[1] // 2]
+    torch.testing.assert_close(center, implicit((5, 5))[:, 2, 2])
 
 
 def test_unfit_arguments_are_named():
