@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from mmhyena.apis.checks.nodes import dicts
 from mmhyena.apis.checks.values import check_optimizer, check_parts, check_top_level, check_values, known_keys
+from mmhyena.compat.config_packages import register_config_packages
 from mmhyena.errors import UserError, one_line
 from mmhyena.utils.overrides import parse_overrides
 
@@ -24,13 +25,18 @@ _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file and merge ``overrides`` (dotted keys, as ``--cfg-options`` gives them) into it.
+    """Read a config and merge ``overrides`` (dotted keys, as ``--cfg-options`` gives them) into it.
+
+    Args:
+        path: A file, or ``package::path`` for a config of an installed package: mmhyena or a toolkit.
+        overrides: Values by dotted keys.
 
     Raises:
         UserError: If the file is missing or cannot be executed, a top-level key is misspelled, or an override names
             an unknown one.
     """
-    path = Path(path)
+    register_config_packages()
+    path = _installed_config(str(path)) if '::' in str(path) else Path(path)
     if not path.is_file():
         raise UserError(f'config {path} does not exist{_did_you_mean(path)}')
     if path.suffix not in _SUFFIXES:
@@ -50,6 +56,16 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
             except Exception as error:
                 raise UserError(f'--cfg-options {key}={value} cannot be merged: {one_line(error)}') from error
     return cfg
+
+
+def _installed_config(name: str) -> Path:
+    """Return the file of ``package::path``."""
+    try:
+        return Path(Config._get_cfg_path(name, '')[0])
+    except UserError:
+        raise
+    except Exception as error:  # MMEngine raises anything from AssertionError to FileNotFoundError
+        raise UserError(f'config {name} cannot be found: {one_line(error)}') from error
 
 
 def check_config(cfg: Config, splits: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmhyena.utils.cli import prepare_process, run_cli
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
     out_dir = Path(args.out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = []
+    pictures: list[Any] = []
     samples = browse(cfg, args.split, args.num, args.seed)
     for name, picture in track(samples, description='Browse', total=args.num):
         Image.fromarray(picture).save(out_dir / f'{len(pictures):03d}_{name}.png')

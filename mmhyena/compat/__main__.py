@@ -2,7 +2,7 @@
 
 The toolkits' own tools import ``mmcv.ops`` before they read a config, so that no config can help where mmcv has no
 compiled operators. ``python -m mmhyena.compat`` in front of them does: importing mmhyena has installed the fallback by
-the time that the script starts.
+the time that the script starts. Configs may inherit from ``mmhyena::`` there as well.
 """
 
 import importlib.util
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from mmhyena.compat import environment_report
+from mmhyena.compat.config_packages import register_config_packages
 
 USAGE = """\
 usage: python -m mmhyena.compat SCRIPT [ARGS...]
@@ -45,6 +46,7 @@ def run_script(argv: list[str]) -> None:
     script = Path(argv[0])
     if not script.is_file():
         _fail(f'no such script: {script}')
+    _prepare()
     sys.argv = argv
     if not (sys.flags.isolated or getattr(sys.flags, 'safe_path', False)):  # then there is no folder in front
         sys.path[0] = str(script.resolve().parent)
@@ -57,8 +59,14 @@ def run_module(argv: list[str]) -> None:
         _fail('-m needs the name of a module')
     if not _module_exists(argv[0]):
         _fail(f'no module named {argv[0]}')
+    _prepare()
     sys.argv = argv
     runpy.run_module(argv[0], run_name='__main__', alter_sys=True)
+
+
+def _prepare() -> None:
+    if importlib.util.find_spec('mmengine') is not None:
+        register_config_packages()
 
 
 def _module_exists(name: str) -> bool:

@@ -88,15 +88,38 @@ def prepare_process(local_rank: int = 0) -> None:
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 
+_EXTRAS = {
+    **dict.fromkeys(('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg'), ('onedl', 'openmmlab')),
+    **dict.fromkeys(('matplotlib', 'PIL', 'pycocotools', 'rich', 'skimage'), ('shapes',)),
+    **dict.fromkeys(('huggingface_hub', 'safetensors'), ('hub',)),
+    **dict.fromkeys(('fvcore', 'sklearn', 'timm'), ('bench',)),
+    'tensorboard': ('tensorboard',),
+}
+"""Extras of mmhyena that bring a package, by its import name."""
+
+
+def missing_package(error: ModuleNotFoundError) -> UserError | None:
+    """Return an error that says which extra brings a package that is not installed; None where none does."""
+    name = (error.name or '').partition('.')[0]
+    if name not in _EXTRAS:
+        return None
+    ways = ' or '.join(f"pip install 'mmhyena[{extra}]'" for extra in _EXTRAS[name])
+    return UserError(f'this needs {name}, which is not installed: {ways}{", never both" if " or " in ways else ""}')
+
+
 def run_cli(command: Callable[[], object]) -> int:
     """Run ``command`` and turn a :class:`UserError` into one line on stderr.
 
     Returns:
-        The exit code: 0, or 2 for a :class:`UserError`. Any other exception keeps its traceback.
+        The exit code: 0, or 2 for a :class:`UserError` or a package of our extras that is not installed. Any other
+        exception keeps its traceback.
     """
     try:
         command()
-    except UserError as error:
+    except (UserError, ModuleNotFoundError) as cause:
+        error = missing_package(cause) if isinstance(cause, ModuleNotFoundError) else cause
+        if error is None:
+            raise
         if shows_tracebacks():
             traceback.print_exc()
         sys.stderr.write(f'error: {one_line(error)}\n')

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from mmhyena.datasets.shapes import generate_shapes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,20 +73,55 @@ def test_package_itself_needs_no_openmmlab():
     assert {Requirement(text).name for text in PROJECT['dependencies']} == {'numpy', 'torch', 'torchvision'}
 
 
-def test_wheel_holds_configs_and_tools(tmp_path: Path):
-    source = tmp_path / 'source'
-    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'mmhyena', 'configs', 'tools'):
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this package, built from a copy of what it is made of."""
+    folder = tmp_path_factory.mktemp('wheel')
+    source = folder / 'source'
+    files = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'model-index.yml')
+    for name in (*files, 'mmhyena', 'configs', 'tools', 'demo'):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('.mim', '__pycache__'))
         else:
             source.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, source)
-    code = f'from setuptools import build_meta; print(build_meta.build_wheel({str(tmp_path)!r}))'
+    code = f'from setuptools import build_meta; print(build_meta.build_wheel({str(folder)!r}))'
     built = subprocess.run([sys.executable, '-c', code], cwd=source, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
-    names = set(zipfile.ZipFile(tmp_path / built.stdout.split()[-1]).namelist())
+    return folder / built.stdout.split()[-1]
+
+
+def test_wheel_holds_configs_and_tools(wheel: Path):
+    names = set(zipfile.ZipFile(wheel).namelist())
     own = {f'mmhyena/{path.relative_to(ROOT / "mmhyena")}' for path in (ROOT / 'mmhyena').rglob('*.py')}
     own = {name for name in own if '.mim' not in name}
     configs = {f'mmhyena/.mim/{path.relative_to(ROOT)}' for path in (ROOT / 'configs').rglob('*.py')}
     assert own | configs | {'mmhyena/.mim/tools/train.py', 'mmhyena/py.typed'} <= names
     assert not any('quickstart' in name or name.startswith(('tests', 'tools', 'configs')) for name in names)
+
+
+@pytest.mark.slow
+def test_installed_wheel_trains_a_config_that_inherits_from_it(wheel: Path, tmp_path: Path):
+    """In an environment of its own that borrows all packages but mmhyena, in a folder that is no clone."""
+    environment = tmp_path / 'venv'
+    subprocess.run([sys.executable, '-m', 'venv', environment], check=True)
+    (site_packages,) = environment.glob('lib/python*/site-packages')
+    pip = [environment / 'bin/python', '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', wheel]
+    subprocess.run(pip, check=True)
+    # Folders named in a .pth file do not get their own .pth files read: an editable mmhyena stays out.
+    (site_packages / 'borrowed.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    clean = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+
+    def run(*command: object) -> str:
+        result = subprocess.run([*map(str, command)], cwd=tmp_path, env=clean, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    where = run(environment / 'bin/python', '-c', 'import mmhyena; print(mmhyena.__file__)')
+    assert Path(where.strip()).parent == site_packages / 'mmhyena'
+    generate_shapes(tmp_path / 'data/shapes', train=4, val=2, size=64, cls_train=8, cls_val=4, cls_size=32, seed=0)
+    (tmp_path / 'mine.py').write_text("_base_ = ['mmhyena::shapes/hpx-former-tiny_shapes.py']\n")
+    options = ['train_cfg.max_epochs=1', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0']
+    options += ['train_dataloader.batch_size=4', 'param_scheduler=None']
+    run(environment / 'bin/mmhyena', 'train', 'mine.py', '--cfg-options', *options)
+    assert (tmp_path / 'work_dirs/mine/epoch_1.pth').is_file()
