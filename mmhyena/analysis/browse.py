@@ -87,7 +87,7 @@ def _build_preprocessor(cfg: Config) -> nn.Module:
 
 
 def _to_rgb(tensor: Tensor, preprocessor: nn.Module) -> np.ndarray:
-    """Undo the normalisation of ``tensor`` (3, H, W)."""
+    """Undo the normalization of ``tensor`` (3, H, W)."""
     if getattr(preprocessor, '_enable_normalize', True):
         tensor = tensor * preprocessor.get_buffer('std').to(tensor) + preprocessor.get_buffer('mean').to(tensor)
     image = tensor.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
