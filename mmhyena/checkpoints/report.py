@@ -57,14 +57,13 @@ class MatchReport:
         """How many tensors the model has."""
         return self.found + len(self.new) + len(self.missing) + len(self.wrong_shape)
 
-    def require_fit(self, source: str, model: str, remedy: str = _REMEDY, noun: str = 'keys ') -> None:
+    def require_fit(self, source: str, model: str, remedy: str = _REMEDY) -> None:
         """Raise a :class:`CheckpointError` that names the first tensors in the way, unless everything fits.
 
         Args:
             source: What to call the checkpoint.
             model: What to call the model.
             remedy: What to do about it.
-            noun: What is counted, with a blank behind it, or nothing.
         """
         if self.fits:
             return
@@ -73,7 +72,7 @@ class MatchReport:
             'unexpected': self.unexpected,
             'of another shape': self.wrong_shape,
         }
-        found = [f'{len(names)} {noun}{what} ({_first(names)})' for what, names in problems.items() if names]
+        found = [f'{len(names)} {what} ({_first(names)})' for what, names in problems.items() if names]
         raise CheckpointError(
             f'{source} does not fit {model}: {self.found} of {self.total} tensors match, {", ".join(found)}; {remedy}'
         )
@@ -139,9 +138,9 @@ def compare(
 
 def render(table: Table, width: int = 116) -> str:
     """Return a table as text, for a log file."""
-    console = Console(file=io.StringIO(), width=width)
-    console.print(table)
-    return console.file.getvalue().rstrip()
+    text = io.StringIO()
+    Console(file=text, width=width).print(table)
+    return text.getvalue().rstrip()
 
 
 def _size(shape: Iterable[int]) -> str:

@@ -43,7 +43,7 @@ def resize_filters(state: State, shapes: Shapes) -> tuple[dict[str, Tensor], dic
         The state dict with resampled filters (other tensors are shared), and the names that were resampled with a
         note on the sizes.
     """
-    result, notes = dict(state), {}
+    result, notes = dict(state), dict[str, str]()
     for name, value in state.items():
         old, new = tuple(value.shape), tuple(shapes.get(name, value.shape))
         if old == new or len(old) != len(new):

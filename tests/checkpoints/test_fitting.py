@@ -27,10 +27,10 @@ def require(model: nn.Module, state: dict, **rule: object) -> dict:
 def test_counts_are_true():
     """Of a checkpoint without any tensor of the model, no counter of a batch norm matches."""
     model = convnet()
-    with pytest.raises(CheckpointError, match='0 of 9 tensors match, 8 keys missing'):
+    with pytest.raises(CheckpointError, match='0 of 9 tensors match, 8 missing'):
         require(model, {'a': torch.ones(1)}, exact=True)
     state = {name: value for name, value in model.state_dict().items() if name.startswith('backbone.0')}
-    with pytest.raises(CheckpointError, match='2 of 9 tensors match, 6 keys missing'):
+    with pytest.raises(CheckpointError, match='2 of 9 tensors match, 6 missing'):
         require(model, state, exact=True)
 
 
@@ -48,7 +48,7 @@ def test_start_takes_the_backbone_and_what_fits():
     assert all(name.startswith('backbone.') for name in fitted) and len(fitted) == 7
     assert set(report.new) == {'head.weight', 'head.bias'}
     assert set(report.left_out) == {'head.weight', 'head.bias', 'neck.weight'}
-    with pytest.raises(CheckpointError, match=r'1 keys unexpected.*2 keys of another shape'):
+    with pytest.raises(CheckpointError, match=r'1 unexpected.*2 of another shape'):
         require(model, state, exact=True)
 
 

@@ -129,9 +129,9 @@ def test_in_a_model(save: Callable):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda state: state.pop('backbone.stages.0.0.norm1.weight'), '1 keys missing .*stages.0.0.norm1.weight'),
-        (lambda state: state.update({'backbone.stages.7.norm1.weight': torch.ones(1)}), '1 keys unexpected'),
-        (lambda state: state.update({'backbone.stages.0.0.norm1.weight': torch.ones(5)}), '1 keys of another shape'),
+        (lambda state: state.pop('backbone.stages.0.0.norm1.weight'), '1 missing .*stages.0.0.norm1.weight'),
+        (lambda state: state.update({'backbone.stages.7.norm1.weight': torch.ones(1)}), '1 unexpected'),
+        (lambda state: state.update({'backbone.stages.0.0.norm1.weight': torch.ones(5)}), '1 of another shape'),
     ],
 )
 def test_poor_match_is_refused_and_changes_nothing(save: Callable, change: Callable, message: str):

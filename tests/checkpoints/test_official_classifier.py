@@ -74,7 +74,7 @@ def test_config_and_weights_load_strictly():
 @pytest.mark.parametrize(
     ('change', 'args', 'message'),
     [
-        (lambda s: s.pop('stages.0.0.mlp.fc1.weight'), {}, r'1 keys missing \(backbone.stages.0.0.mlp.fc1.weight\)'),
+        (lambda s: s.pop('stages.0.0.mlp.fc1.weight'), {}, r'1 missing \(backbone.stages.0.0.mlp.fc1.weight\)'),
         (lambda s: s.pop('stages.2.0.token_mixer.long_conv.z'), {}, 'no official token mixer has depthwise_conv.bias'),
         (lambda s: s.pop('downsample_layers.1.conv.weight'), {}, "lacks 'downsample_layers.1.conv.weight'"),
         (lambda s: s.pop('head.fc2.weight'), {}, 'has no classifier'),

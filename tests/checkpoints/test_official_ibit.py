@@ -150,7 +150,7 @@ def spoil(how: str) -> tuple[dict[str, Tensor], dict]:
     ('how', 'message'),
     [
         ('lacks', 'block 7: the IBiT layer lacks mask2'),
-        ('lacks a norm', r'1 keys missing \(backbone.layers.7.norm2.weight\)'),
+        ('lacks a norm', r'1 missing \(backbone.layers.7.norm2.weight\)'),
         ('unknown', 'no counterpart: CiTBlocks.7.gate'),
         ('no head', 'has no classifier'),
         ('buffer', 'neither the official nor the aligned roll'),

@@ -152,7 +152,7 @@ def spoil(how: str) -> tuple[dict[str, Tensor], dict]:
     [
         ('lacks', 'block 5: official Hyena N-D weights lack in_proj.bias'),
         ('lacks positions', 'lacks pos_embed'),
-        ('lacks a norm', r'1 keys missing \(backbone.layers.5.norm2.bias\)'),
+        ('lacks a norm', r'1 missing \(backbone.layers.5.norm2.bias\)'),
         ('unknown', 'block 5: 1 keys of the operator have no counterpart: gate'),
         ('shell', '1 keys of the official Hyena N-D have no counterpart: cls_token'),
         ('class token', 'pos_embed has 197 positions, which are no square'),

@@ -92,11 +92,11 @@ def test_backbone_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda state: {'a': torch.ones(1)}, r'0 of \d+ tensors match, \d+ keys missing'),
-        (lambda state: dict(list(state.items())[:10]), r'10 of \d+ tensors match, \d+ keys missing'),
+        (lambda state: {'a': torch.ones(1)}, r'0 of \d+ tensors match, \d+ missing'),
+        (lambda state: dict(list(state.items())[:10]), r'10 of \d+ tensors match, \d+ missing'),
         (lambda state: {k: v for k, v in state.items() if 'head' in k}, r'6 of \d+ tensors match'),
-        (lambda state: state | {'backbone.stages.0.9.norm1.weight': torch.ones(1)}, '1 keys unexpected'),
-        (lambda state: state | {'backbone.stages.0.0.norm1.weight': torch.ones(1)}, '1 keys of another shape'),
+        (lambda state: state | {'backbone.stages.0.9.norm1.weight': torch.ones(1)}, '1 unexpected'),
+        (lambda state: state | {'backbone.stages.0.0.norm1.weight': torch.ones(1)}, '1 of another shape'),
     ],
 )
 def test_poor_match_is_refused(change: Callable, message: str, tmp_path: Path):
@@ -109,7 +109,7 @@ def test_poor_match_is_refused(change: Callable, message: str, tmp_path: Path):
 def test_what_is_declared_new_may_be_new(tmp_path: Path):
     source, model = make_model(), make_model()
     model.backbone.stages[0][0].adapter = nn.Linear(2, 2)
-    with pytest.raises(CheckpointError, match=r'2 keys missing \(backbone\.stages\.0\.0\.adapter\.weight'):
+    with pytest.raises(CheckpointError, match=r'2 missing \(backbone\.stages\.0\.0\.adapter\.weight'):
         load(model, our_checkpoint(source), tmp_path)
     load(model, our_checkpoint(source), tmp_path, new=[r'\.adapter\.'])
     assert torch.equal(model.backbone.norm3.weight, source.backbone.norm3.weight)
@@ -133,7 +133,7 @@ def test_resumed_checkpoint_has_to_fit_exactly():
     hook.after_load_checkpoint(SimpleNamespace(model=model, _resume=True), content)
     assert content == before
     content['state_dict'].pop('head.fc2.weight')
-    with pytest.raises(CheckpointError, match=r'1 keys missing \(head\.fc2\.weight\); resume with the config'):
+    with pytest.raises(CheckpointError, match=r'1 missing \(head\.fc2\.weight\); resume with the config'):
         hook.after_load_checkpoint(SimpleNamespace(model=model, _resume=True), content)
 
 

@@ -126,9 +126,9 @@ def spoil(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ('how', 'message'),
     [
-        ('lacks', '1 keys missing (backbone.stages.3.2.mlp.fc1.weight)'),
+        ('lacks', '1 missing (backbone.stages.3.2.mlp.fc1.weight)'),
         ('unknown name', 'no counterpart: stages.3.2.mlp.fc3.weight'),
-        ('shape', '1 keys of another shape (backbone.stages.3.2.mlp.fc1.weight)'),
+        ('shape', '1 of another shape (backbone.stages.3.2.mlp.fc1.weight)'),
         ('truncated', 'missing'),
     ],
 )
