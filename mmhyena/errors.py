@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ['TRACEBACK_VARIABLE', 'CheckpointError', 'UserError', 'one_line', 'shows_tracebacks']
+__all__ = ['TRACEBACK_VARIABLE', 'CheckpointError', 'UserError', 'name_checkpoint', 'one_line', 'shows_tracebacks']
 
 TRACEBACK_VARIABLE = 'MMHYENA_TRACEBACK'
 """Environment variable: with the value 1 the tools print the full traceback before an error's one line."""
@@ -18,6 +20,17 @@ class UserError(Exception):
 
 class CheckpointError(UserError, ValueError):
     """A checkpoint that cannot be used."""
+
+
+@contextmanager
+def name_checkpoint(source: object) -> Iterator[None]:
+    """Put the name of a checkpoint before the message of a :class:`CheckpointError` that lacks it."""
+    try:
+        yield
+    except CheckpointError as error:
+        if str(source) in str(error):
+            raise
+        raise CheckpointError(f'{source}: {error}') from error
 
 
 def one_line(error: BaseException) -> str:

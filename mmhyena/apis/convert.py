@@ -29,7 +29,7 @@ from mmhyena.checkpoints import (
     revert_official,
     unwrap,
 )
-from mmhyena.errors import UserError
+from mmhyena.errors import UserError, name_checkpoint
 from mmhyena.version import __version__
 
 __all__ = ['Conversion', 'arch_shapes', 'convert_checkpoint', 'find_arch', 'save_checkpoint']
@@ -83,7 +83,8 @@ def convert_checkpoint(
         raise UserError(f'arch {arch!r} is unknown; choose one of {", ".join(known)}')
     try:
         content = read_checkpoint(source)
-        state, wrapper = unwrap(content, weights)
+        with name_checkpoint(source):
+            state, wrapper = unwrap(content, weights)
         if not reverse and not is_official(state) and find_family(state):
             return _convert_classifier(source, state, wrapper, arch, dict(official_args or {}), content.get('args'))
         if official_args:

@@ -8,9 +8,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmhyena.apis.checks.nodes import dicts
 from mmhyena.errors import UserError
 
-__all__ = ['check_pretrained']
+__all__ = ['check_pretrained', 'use_init_cfg']
 
 _HOOK = 'mmhyena.OfficialCheckpointHook'
 
@@ -31,6 +32,22 @@ def check_pretrained(cfg: Config) -> None:
     hooks = list(cfg.get('custom_hooks') or ())
     if not any(isinstance(hook, Mapping) and hook.get('type') == _HOOK for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type=_HOOK)]
+
+
+def use_init_cfg(cfg: Config) -> None:
+    """Write weights that a toolkit would read in its own way as ``init_cfg``, in place, so that our reader reads them.
+
+    These are ``checkpoint_path`` of a timm model, which timm reads, and ``pretrained`` of a segmentor, which
+    MMSegmentation hands on to the backbone as an argument that ours do not have.
+    """
+    for _, node in dicts(cfg.get('model')):
+        if 'model_name' in node and isinstance(node.get('checkpoint_path'), str) and node['checkpoint_path']:
+            node['init_cfg'] = dict(type='Pretrained', checkpoint=node.pop('checkpoint_path'))
+        backbone = node.get('backbone')
+        if cfg.get('default_scope') != 'mmseg' or not isinstance(backbone, dict):
+            continue
+        if str(backbone.get('type')).startswith('mmhyena.') and isinstance(node.get('pretrained'), str):
+            backbone['init_cfg'] = dict(type='Pretrained', checkpoint=node.pop('pretrained'))
 
 
 def _check(file: str, override: str) -> None:

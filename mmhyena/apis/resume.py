@@ -48,9 +48,10 @@ def resume_from(cfg: Config, resume: str | None) -> dict[str, Any] | None:
         return None
     _check_versions()
     cfg.resume = False
+    path: str | Path
     checkpoint: dict[str, Any] | None
     if resume != 'auto':
-        path, checkpoint = Path(resume), _read(Path(resume))
+        path, checkpoint = resume, _read(resume)
     else:
         found = find_checkpoint(cfg)
         if found is None:
@@ -172,8 +173,8 @@ def _candidates(cfg: Config, named: str) -> Iterator[Path]:
             yield file
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    if path.is_dir():
+def _read(path: str | Path) -> dict[str, Any] | None:
+    if Path(path).is_dir():
         return None  # shards of a strategy, which reads them itself
     checkpoint = read_checkpoint(path)
     missing = [key for key in _STATE if not isinstance(checkpoint.get(key), Mapping)]

@@ -22,7 +22,7 @@ from mmhyena.apis.checks.pipelines import name_files
 from mmhyena.apis.config import adapt_to_device, check_config, default_work_dir, load_config
 from mmhyena.apis.distributed import build_runner, join_cpu_group
 from mmhyena.apis.fusing import fuse_for_inference
-from mmhyena.apis.pretrained import check_pretrained
+from mmhyena.apis.pretrained import check_pretrained, use_init_cfg
 from mmhyena.apis.resume import check_work_dir, make_resumable, resume_from, run_training
 from mmhyena.apis.toolkits import Toolkit, use_toolkit
 from mmhyena.apis.weights import load_weights
@@ -178,6 +178,7 @@ def _prepare(
     keep_freed_memory()
     cfg = load_config(config, cfg_options)
     toolkit = use_toolkit(cfg)
+    use_init_cfg(cfg)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(cfg)
     make_folder(cfg.work_dir, '--work-dir')

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmhyena  # noqa: F401  (puts the fallback for mmcv._ext in place before a toolkit imports mmcv.ops)
+from mmhyena.checkpoints import use_our_reader
 from mmhyena.errors import UserError
 
 __all__ = ['TOOLKITS', 'Toolkit', 'find_toolkit', 'use_toolkit']
@@ -54,6 +55,8 @@ def find_toolkit(cfg: Config) -> Toolkit:
 def use_toolkit(cfg: Config) -> Toolkit:
     """Import the toolkit of ``cfg``, fill its registries and make its scope the default one.
 
+    From then on MMEngine reads every checkpoint by our reader.
+
     Raises:
         UserError: If the toolkit is unknown or not installed.
     """
@@ -64,5 +67,6 @@ def use_toolkit(cfg: Config) -> Toolkit:
             "(or 'mmhyena[openmmlab]', never both)"
         )
     importlib.import_module(f'{toolkit.scope}.utils').register_all_modules(init_default_scope=False)
+    use_our_reader()
     init_default_scope(toolkit.scope)
     return toolkit

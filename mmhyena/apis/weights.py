@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from mmhyena.checkpoints import find_family, fit_to_model, log_report, unwrap
-from mmhyena.errors import CheckpointError
+from mmhyena.errors import name_checkpoint
 
 __all__ = ['load_weights']
 
@@ -29,12 +29,10 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Pa
     Raises:
         CheckpointError: Counting what is missing, unexpected and of another shape, with the first few names of each.
     """
-    try:
+    with name_checkpoint(name):
         state, wrapper = unwrap(checkpoint, weights)
         official = find_family(state) is not None
         fitted, report = fit_to_model(state, model, exact=True)
-    except CheckpointError as error:
-        raise CheckpointError(f'{name}: {error}') from error
     remedy = 'use the config it was trained with'
     if official:
         log_report(report, f'official checkpoint {name} ({wrapper}):')
@@ -42,5 +40,5 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Pa
             'it is an official classifier: take the config of its architecture and classes, or start a training from '
             'it with model.backbone.init_cfg'
         )
-    report.require_fit(f'checkpoint {name}', 'the model', remedy, noun='')
+    report.require_fit(f'checkpoint {name}', 'the model', remedy)
     model.load_state_dict(fitted, strict=False)

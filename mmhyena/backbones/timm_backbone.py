@@ -18,6 +18,7 @@ from mmhyena.backbones.norms import normalize
 from mmhyena.backbones.pyramid import layer_of_block
 from mmhyena.checkpoints import compare, read_checkpoint, render, unwrap
 from mmhyena.checks import check_int, check_rate
+from mmhyena.errors import name_checkpoint
 from mmhyena.registry import MODELS
 
 __all__ = ['TimmBackbone']
@@ -139,7 +140,8 @@ class TimmBackbone(BaseBackbone):
         Raises:
             CheckpointError: If the file cannot be read, or tensors are missing, unexpected or of another shape.
         """
-        state, wrapper = unwrap(read_checkpoint(checkpoint))
+        with name_checkpoint(checkpoint):
+            state, wrapper = unwrap(read_checkpoint(checkpoint))
         own = self.model.state_dict()
         report = compare(
             state,

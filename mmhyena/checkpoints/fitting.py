@@ -14,6 +14,7 @@ from mmhyena.errors import CheckpointError
 __all__ = ['fit_to_model']
 
 _BACKBONE = 'backbone.'
+_PREFIXES = (_BACKBONE, 'model.', 'module.', 'timm_model.')  # the last of the toolkits' TIMMBackbone
 _OUT_NORM = re.compile(r'backbone\.norm\d+\.')
 _CLASSIFIER_KEYS = {'head.fc1.weight', 'head.norm.weight'}
 
@@ -58,9 +59,7 @@ def fit_to_model(
             raise CheckpointError(str(error)) from error
     aside = _unused_parts(state, model, shapes, exact) if family or not exact else set()
     own, resampled = _resize(model, {name: value for name, value in state.items() if name not in aside})
-    may_be_new, may_be_left_out = _nothing, _nothing
-    if not exact:
-        may_be_new, may_be_left_out = _start_rule(own, shapes, new)
+    may_be_new, may_be_left_out = (_nothing, _nothing) if exact else _start_rule(own, shapes, new)
     report = compare(own, shapes, resampled, may_be_new, may_be_left_out)
     report.left_out += [name for name in state if name in aside]
     fitted = {name: value for name, value in own.items() if name not in {*report.new, *report.left_out}}
@@ -98,7 +97,7 @@ def _match_prefix(state: State, shapes: Shapes) -> State:
     Prefixes have been stripped before; a model may have one of its own, and a checkpoint of a backbone none.
     """
     options: list[State] = [state]
-    options += [{prefix + name: value for name, value in state.items()} for prefix in (_BACKBONE, 'model.', 'module.')]
+    options += [{prefix + name: value for name, value in state.items()} for prefix in _PREFIXES]
     options.append({name.removeprefix(_BACKBONE): v for name, v in state.items() if name.startswith(_BACKBONE)})
     return max(options, key=lambda option: _hits(option, shapes))  # the first of equals
 

@@ -18,7 +18,7 @@ from mmhyena.checkpoints.fitting import fit_to_model
 from mmhyena.checkpoints.reading import read_checkpoint
 from mmhyena.checkpoints.report import MatchReport, compare, render
 from mmhyena.checkpoints.unwrapping import strip_prefixes, unwrap
-from mmhyena.errors import CheckpointError
+from mmhyena.errors import CheckpointError, name_checkpoint
 
 __all__ = [
     'LoadableBackbone',
@@ -92,10 +92,11 @@ class ReportedInit(PretrainedInit):
 
 
 def _start_from(module: nn.Module, checkpoint: str, prefix: str | None, weights: str) -> None:
-    state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
-    if prefix is not None:
-        state, _ = _below(state, prefix)
-    fitted, report = fit_to_model(state, module, exact=False)
+    with name_checkpoint(checkpoint):
+        state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
+        if prefix is not None:
+            state, _ = _below(state, prefix)
+        fitted, report = fit_to_model(state, module, exact=False)
     log_report(report, f'{checkpoint} ({wrapper}) into {type(module).__name__}:')
     report.require_fit(checkpoint, f'this {type(module).__name__}')
     module.load_state_dict(fitted, strict=False)
@@ -119,8 +120,9 @@ def load_pretrained(
     Raises:
         CheckpointError: If the file cannot be read, or tensors are missing, unexpected or of another shape.
     """
-    state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
-    fitted, report = fit_to_backbone(state, backbone, prefix)
+    with name_checkpoint(checkpoint):
+        state, wrapper = unwrap(read_checkpoint(checkpoint), weights)
+        fitted, report = fit_to_backbone(state, backbone, prefix)
     title = f'{checkpoint} ({wrapper}) into {type(backbone).__name__}:'
     log_report(report, title)
     report.require_fit(str(checkpoint), f'this {type(backbone).__name__}')
@@ -143,7 +145,7 @@ def fit_to_backbone(
     """
     if family := find_family(state):
         try:
-            state = family.convert(state, backbone)
+            state = family.convert(state, backbone if isinstance(backbone, nn.Module) else None)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         prefix = _BACKBONE

@@ -38,8 +38,9 @@ def unwrap(checkpoint: Mapping[str, Any], weights: str = 'auto') -> tuple[dict[s
     if weights not in WEIGHTS:
         raise CheckpointError(f'weights must be one of {", ".join(WEIGHTS)}, got {weights!r}')
     raw = checkpoint.get(_MMENGINE_EMA)
-    has_swapped_average = isinstance(raw, Mapping) and isinstance(checkpoint.get('state_dict'), Mapping)
-    ema_keys = ('state_dict',) if has_swapped_average else _EMA_KEYS
+    if not (isinstance(raw, Mapping) and isinstance(checkpoint.get('state_dict'), Mapping)):
+        raw = None  # not what MMEngine writes
+    ema_keys = _EMA_KEYS if raw is None else ('state_dict',)
     order = {'auto': ema_keys + _MODEL_KEYS, 'ema': ema_keys, 'model': _MODEL_KEYS}[weights]
     wrapper = next((key for key in order if isinstance(checkpoint.get(key), Mapping)), None)
     if wrapper is None and weights == 'ema':
@@ -50,7 +51,7 @@ def unwrap(checkpoint: Mapping[str, Any], weights: str = 'auto') -> tuple[dict[s
     state = dict(checkpoint if wrapper is None else checkpoint[wrapper])
     _check_tensors(checkpoint, state)
     state = strip_prefixes(state)
-    if has_swapped_average and weights == 'model':
+    if raw is not None and weights == 'model':
         state |= strip_prefixes(raw)
         wrapper = _MMENGINE_EMA
     return state, wrapper or 'the file itself'

@@ -13,6 +13,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmhyena.checkpoints import compare, find_family, read_checkpoint, unwrap
+from mmhyena.errors import name_checkpoint
 from mmhyena.registry import MODELS
 
 __all__ = ['EnsembleClassifier']
@@ -70,7 +71,8 @@ class EnsembleClassifier(BaseClassifier):
         for i, (member, checkpoint) in enumerate(zip(self.members, self.checkpoints)):
             if checkpoint is None:
                 continue
-            state, wrapper = unwrap(read_checkpoint(checkpoint))
+            with name_checkpoint(checkpoint):
+                state, wrapper = unwrap(read_checkpoint(checkpoint))
             if family := find_family(state):
                 state = family.convert(state, member)
             shapes = {name: tuple(value.shape) for name, value in member.state_dict().items()}

@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmhyena.checkpoints import find_family, fit_to_model, log_report, unwrap
+from mmhyena.errors import name_checkpoint
 from mmhyena.registry import HOOKS
 
 __all__ = ['OfficialCheckpointHook']
@@ -49,13 +50,15 @@ class OfficialCheckpointHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         name = getattr(runner, '_load_from', None) or 'checkpoint'
         if getattr(runner, '_resume', False):
-            _, report = fit_to_model(unwrap(checkpoint)[0], model, exact=True)
+            with name_checkpoint(name):
+                _, report = fit_to_model(unwrap(checkpoint)[0], model, exact=True)
             report.require_fit(f'checkpoint {name}', 'the model', 'resume with the config it was trained with')
             return
-        state, wrapper = unwrap(checkpoint, self.weights)
-        official = find_family(state) is not None
+        with name_checkpoint(name):
+            state, wrapper = unwrap(checkpoint, self.weights)
+            official = find_family(state) is not None
+            fitted, report = fit_to_model(state, model, exact=False, new=self.new)
         source = f'{"official checkpoint" if official else "checkpoint"} {name} ({wrapper})'
-        fitted, report = fit_to_model(state, model, exact=False, new=self.new)
         log_report(report, f'{source}:')
         kind = type(getattr(model, 'backbone', model)).__name__
         report.require_fit(source, f'the {kind} of this config')

@@ -21,6 +21,7 @@ from mmhyena.apis.inference.images import MAX_PIXELS, ImageLike, list_images, to
 from mmhyena.apis.inference.results import Result
 from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
 from mmhyena.apis.model_index import IndexedModel, find_model, read_weights
+from mmhyena.apis.pretrained import use_init_cfg
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
@@ -173,6 +174,7 @@ def _build_model(cfg: Config) -> nn.Module:
         raise UserError(f'config {cfg.filename} has no model')
     if not isinstance(cfg.model, dict):
         raise UserError(f'config {cfg.filename}: model is {cfg.model!r}: set it to a dict with a type')
+    use_init_cfg(cfg)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = MODELS.build(cfg.model)
     model.cfg = cfg
