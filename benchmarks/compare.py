@@ -35,7 +35,7 @@ from mmhyena.backbones import HyenaFormer
 from mmhyena.errors import UserError
 from mmhyena.layers import LongConv
 from mmhyena.registry import MODELS
-from mmhyena.utils.cli import parse_size, run_cli
+from mmhyena.utils.cli import make_folder_of, parse_size, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -258,10 +258,18 @@ def show(rows: Sequence[dict], facts: dict[str, str]) -> None:
 
 def benchmark(args: argparse.Namespace) -> None:
     """Run every case, print the table and write the file."""
+    for option in ('rounds', 'batch', 'threads'):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise UserError(f'--{option} {value}: give at least 1')
+    if args.device.split(':')[0] not in ('cpu', 'cuda'):
+        raise UserError(f'--device {args.device} is unknown: use cpu or cuda')
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: no CUDA device is available; use --device cpu')
     if args.fuse and args.mode != 'eval':
         raise UserError(f'--fuse is for --mode eval: a fused model cannot be trained, got --mode {args.mode}')
+    if args.out:
+        make_folder_of(args.out, '--out', ('.csv',))
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)

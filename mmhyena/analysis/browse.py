@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,10 @@ from mmengine.structures import PixelData
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from mmhyena.apis.checks.building import config_errors
 from mmhyena.apis.checks.data import check_data
+from mmhyena.apis.checks.pipelines import with_named_files
+from mmhyena.apis.checks.values import check_model
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.errors import UserError
 
@@ -45,14 +47,16 @@ def browse(cfg: Config, split: str = 'train', num: int = 16, seed: int = 0, min_
         UserError: If the config has no such split, or its data is not there.
     """
     toolkit = use_toolkit(cfg)
-    loader_cfg = copy.deepcopy(cfg.get(f'{split}_dataloader'))
-    if loader_cfg is None:
+    check_model(cfg)
+    if cfg.get(f'{split}_dataloader') is None:
         raise UserError(f'config {cfg.filename} has no {split}_dataloader')
     check_data(cfg, (split,), evaluated=False)
-    batch_size = min(loader_cfg.batch_size, num)
+    loader_cfg = with_named_files(cfg[f'{split}_dataloader'], split)
+    batch_size = min(loader_cfg.get('batch_size', 1), num)
     loader_cfg.update(batch_size=batch_size, num_workers=0, persistent_workers=False)
-    loader = Runner.build_dataloader(loader_cfg, seed=seed)
-    preprocessor = _build_preprocessor(cfg)
+    with config_errors(cfg, split):
+        loader = Runner.build_dataloader(loader_cfg, seed=seed)
+        preprocessor = _build_preprocessor(cfg)
     draw = _DRAWERS[toolkit.task](cfg, split, loader.dataset.metainfo)
     set_random_seed(seed)
     count = min(num, len(loader.dataset))

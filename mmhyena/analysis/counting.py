@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from mmhyena.analysis.flops import MacCount, count_macs
 from mmhyena.analysis.official_macs import official_macs
+from mmhyena.apis.checks.building import config_errors
+from mmhyena.apis.checks.values import check_model
 from mmhyena.apis.config import load_config
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.backbones import HyenaFormer
@@ -81,7 +83,7 @@ def build_for_counting(
             name, task = arch, 'classification'
             model: Any = _Classifier(arch)
         else:
-            name, (model, task) = str(config), _build_config(config)
+            name, (model, task) = str(config), _build_model(config)
     shape = tuple(shape or _SHAPES[task])
     shape = (shape[0], shape[-1])
     smallest = getattr(model.backbone, 'min_size', 1)
@@ -90,12 +92,14 @@ def build_for_counting(
     return CountingTarget(name, model, shape, task)
 
 
-def _build_config(config: Any) -> tuple[nn.Module, str]:
+def _build_model(config: Any) -> tuple[nn.Module, str]:
     cfg = load_config(config)
     toolkit = use_toolkit(cfg)
     from mmengine.registry import MODELS
 
-    return MODELS.build(cfg.model), toolkit.task
+    check_model(cfg)
+    with config_errors(cfg):
+        return MODELS.build(cfg.model), toolkit.task
 
 
 def count_official(target: CountingTarget) -> float:

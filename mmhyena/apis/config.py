@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from mmhyena.apis.checks.nodes import dicts
 from mmhyena.apis.checks.values import check_optimizer, check_parts, check_top_level, check_values, known_keys
+from mmhyena.apis.zero_label import set_zero_label
 from mmhyena.compat.config_packages import register_config_packages
 from mmhyena.errors import UserError, one_line
 from mmhyena.utils.overrides import parse_overrides
@@ -30,6 +31,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Args:
         path: A file, or ``package::path`` for a config of an installed package: mmhyena or a toolkit.
         overrides: Values by dotted keys.
+
+    The top-level variable ``reduce_zero_label`` reaches all data sets and pipelines that have been made with it.
 
     Raises:
         UserError: If the file is missing or cannot be executed, a top-level key is misspelled, or an override names
@@ -55,6 +58,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
                 cfg.merge_from_dict({key: value})
             except Exception as error:
                 raise UserError(f'--cfg-options {key}={value} cannot be merged: {one_line(error)}') from error
+    set_zero_label(cfg, overrides or {})
     return cfg
 
 
@@ -126,7 +130,7 @@ def adapt_to_device(cfg: Config, amp: bool = False) -> None:
         _log('no accelerator: mixed precision runs in bfloat16 on the CPU')
     sync_bn = [node for _, node in dicts(cfg.model) if node.get('type') == 'SyncBN']
     for node in sync_bn:
-        node.type = 'BN'
+        node['type'] = 'BN'
     if sync_bn:
         _log(f'no accelerator: {len(sync_bn)} SyncBN settings became BN')
     cfg.setdefault('env_cfg', ConfigDict()).setdefault('dist_cfg', ConfigDict()).backend = 'gloo'

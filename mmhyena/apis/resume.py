@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from mmhyena.engine.checkpoint_hook import POINTER
 from mmhyena.engine.preemption_hook import PreemptionHook
 from mmhyena.errors import UserError
 
-__all__ = ['check_work_dir', 'find_checkpoint', 'make_resumable', 'resume_from', 'run_training']
+__all__ = ['find_checkpoint', 'make_resumable', 'resume_from', 'run_training']
 
 _LOOPS = {'EpochBasedTrainLoop': 'mmhyena.EpochTrainLoop', 'IterBasedTrainLoop': 'mmhyena.IterTrainLoop'}
 _STATE = ('state_dict', 'optimizer', 'message_hub', 'meta')
@@ -120,21 +118,6 @@ def make_resumable(cfg: Config) -> None:
         if loader and loader.get('num_workers', 0) > 0 and 'worker_init_fn' not in loader:
             loader.pop('disable_subprocess_warning', None)
             loader.worker_init_fn = dict(type='mmhyena.ignore_stop_signals')
-
-
-def check_work_dir(work_dir: str) -> None:
-    """Check that logs and checkpoints can be written, before anything is built.
-
-    Raises:
-        UserError: If the folder cannot be made or written to.
-    """
-    probe = Path(work_dir, f'.writable-{socket.gethostname()}-{os.getpid()}.tmp')  # every process of a job probes
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b'\0' * 4096)
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(describe_os_error(error, work_dir)) from error
 
 
 def run_training(runner: Runner) -> None:

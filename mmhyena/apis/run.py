@@ -23,13 +23,13 @@ from mmhyena.apis.config import adapt_to_device, check_config, default_work_dir,
 from mmhyena.apis.distributed import build_runner, join_cpu_group
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.pretrained import check_pretrained, use_init_cfg
-from mmhyena.apis.resume import check_work_dir, make_resumable, resume_from, run_training
+from mmhyena.apis.resume import make_resumable, resume_from, run_training
 from mmhyena.apis.toolkits import Toolkit, use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
 from mmhyena.engine import DrawPredictionsHook
 from mmhyena.errors import UserError
-from mmhyena.utils.cli import make_folder
+from mmhyena.utils.cli import make_folder, make_folder_of
 from mmhyena.utils.memory import keep_freed_memory
 
 __all__ = ['evaluate', 'train']
@@ -73,7 +73,6 @@ def train(
             raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {config} does not set')
         cfg.auto_scale_lr.enable = True
     notes += check_data(cfg, ('train', 'val'))
-    check_work_dir(cfg.work_dir)
     checkpoint = resume_from(cfg, resume)
     make_resumable(cfg)
     check_pretrained(cfg)
@@ -122,8 +121,8 @@ def evaluate(
     Raises:
         UserError: For wrong input, a checkpoint that does not fit included.
     """
-    if out is not None and Path(out).suffix not in ('.json', '.pkl'):
-        raise UserError(f'--out {out}: the name must end in .json (metrics) or .pkl (predictions)')
+    if out is not None:
+        make_folder_of(out, '--out', ('.json', '.pkl'))
     weights = {} if checkpoint is None else read_checkpoint(checkpoint)
     cfg, toolkit = _prepare(config, work_dir, cfg_options, launcher)
     notes = check_config(cfg, ('test',))
@@ -169,7 +168,7 @@ def _load_members(model: nn.Module, cfg: Config) -> None:
     if not hasattr(model, 'load_members'):
         raise UserError(f'name a checkpoint: {cfg.filename} is no ensemble, whose members name theirs')
     check_pretrained(cfg)
-    model.load_members()
+    cast(Any, model).load_members()
 
 
 def _prepare(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from mmhyena.utils.cli import prepare_process, run_cli
+from mmhyena.utils.cli import add_verbose_argument, make_folder, prepare_process, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -21,6 +20,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument('--out-dir', default='outputs/browse', help='for the pictures (default: outputs/browse)')
     parser.add_argument('--seed', type=int, default=0, help='of order and augmentation (default: 0)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override config values')
+    add_verbose_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -36,8 +36,7 @@ def run(args: argparse.Namespace) -> None:
     if args.num < 1:
         raise UserError(f'--num {args.num}: at least one image')
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
-    out_dir = Path(args.out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    out_dir = make_folder(args.out_dir, '--out-dir')
     pictures: list[Any] = []
     samples = browse(cfg, args.split, args.num, args.seed)
     for name, picture in track(samples, description='Browse', total=args.num):

@@ -12,10 +12,11 @@ import argparse
 from collections.abc import Sequence
 
 from mmhyena.errors import UserError
-from mmhyena.utils.cli import run_cli
+from mmhyena.utils.cli import add_verbose_argument, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,6 +41,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         default='fft',
         help='long convolutions by FFT, the same on every machine (default), or as chosen for this one',
     )
+    add_verbose_argument(parser)
     args = parser.parse_args(argv)
     if (args.config is None) == (args.arch is None):
         parser.error('give either CONFIG or --arch')
@@ -49,6 +51,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 
 
 def get_flops(args: argparse.Namespace) -> None:
+    """Print the count."""
     from rich.console import Console
 
     from mmhyena.analysis.counting import build_for_counting, count_executed, count_official
@@ -62,11 +65,12 @@ def get_flops(args: argparse.Namespace) -> None:
         return
     count = count_executed(target, args.backend)
     Console().print(count.table())
-    print(f'{target.name} at {height} x {width}: {count.total / 1e9:.2f}G MACs a forward pass,')
+    print(f'{target.name} at {height} x {width}: {count.total / 1e9:.2f}G MACs per forward pass,')
     print(f'and {count.kernels.total() / 1e9:.2f}G for the long kernels, once for given weights and size')
     print(f'(in training with every step). {target.parameters / 1e6:.2f}M parameters.')
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Count, and return the exit code."""
     args = parse_args(argv, prog)
     return run_cli(lambda: get_flops(args))

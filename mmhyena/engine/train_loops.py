@@ -14,7 +14,7 @@ from typing import Any
 from mmengine.dist import get_rank
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from mmhyena.engine.placed_data import STEP, PlacedBatchSampler, placed_loader, seed_from
 from mmhyena.engine.schedules import follow_schedule
@@ -33,7 +33,9 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     _iter: int
 
     def __init__(self, runner: Runner, dataloader: dict | DataLoader, *args: Any, **kwargs: Any) -> None:
-        super().__init__(runner, placed_loader(runner, dataloader), *args, **kwargs)
+        loader = placed_loader(runner, dataloader)
+        _drop_single_sample(runner, loader)
+        super().__init__(runner, loader, *args, **kwargs)
 
     def run(self) -> nn.Module:
         """Train, and first validate the checkpoint that the run goes on from if that is still to be done."""
@@ -149,6 +151,22 @@ class IterTrainLoop(IterBasedTrainLoop):
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         if due and self._iter >= self.val_begin:
             _validate(self)
+
+
+def _drop_single_sample(runner: Runner, loader: DataLoader) -> None:
+    """Drop the last batch of an epoch if it has one sample, over which batch normalization cannot or should not go."""
+    batches = getattr(loader.batch_sampler, 'batch_sampler', None)
+    if type(batches) is not BatchSampler or batches.drop_last or batches.batch_size < 2:
+        return
+    samples = len(batches.sampler)  # type: ignore[arg-type]
+    modules = runner.model.modules() if isinstance(runner.model, nn.Module) else ()
+    normalized = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
+    if normalized and samples > 1 and samples % batches.batch_size == 1:
+        batches.drop_last = True
+        runner.logger.warning(
+            f'the last batch of an epoch would have 1 sample of {samples}, and the model has batch normalization: that '
+            'batch is dropped; set train_dataloader.batch_size to another number to keep it'
+        )
 
 
 def _is_validated(loop: EpochTrainLoop | IterTrainLoop) -> bool:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmhyena.errors import TRACEBACK_VARIABLE, UserError, one_line, shows_tracebacks
 
-__all__ = ['add_run_arguments', 'add_verbose_argument', 'make_folder', 'parse_size', 'prepare_process', 'run_cli']
+__all__ = [
+    'add_run_arguments',
+    'add_verbose_argument',
+    'make_folder',
+    'make_folder_of',
+    'parse_size',
+    'prepare_process',
+    'run_cli',
+]
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +50,7 @@ class _Verbose(argparse.Action):
 
 
 def make_folder(name: str | Path, option: str) -> Path:
-    """Make a folder that files can be written into, and return it.
+    """Make a folder, write a file of 4 KB into it and remove that again, and return the folder.
 
     Args:
         name: The folder.
@@ -53,12 +62,31 @@ def make_folder(name: str | Path, option: str) -> Path:
     folder = Path(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        reason = None if os.access(folder, os.W_OK | os.X_OK) else 'it is not writable'
+        # A file tells more than permissions: it fails on full disks and read-only mounts. Each process has its own.
+        probe = folder / f'.writable-{socket.gethostname()}-{os.getpid()}.tmp'
+        probe.write_bytes(bytes(4096))
+        probe.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-    if reason:
-        raise UserError(f'{option} {name} cannot be used: {reason}; name a folder that you may write to')
+        raise UserError(
+            f'{option} {name} cannot be written ({reason}): free some space, or name another folder'
+        ) from error
     return folder
+
+
+def make_folder_of(file: str | Path, option: str, suffixes: Sequence[str]) -> Path:
+    """Make the folder of a file that will be written, and return the file.
+
+    Raises:
+        UserError: If the folder cannot be written to, the file is a folder, or its name ends in none of ``suffixes``.
+    """
+    path = Path(file)
+    if path.suffix not in suffixes:
+        raise UserError(f'{option} {file}: the name must end in {" or ".join(suffixes)}')
+    if path.is_dir():
+        raise UserError(f'{option} {file} is a folder: name a file')
+    make_folder(path.parent, option)
+    return path
 
 
 def parse_size(text: str, axes: int = 2) -> tuple[int, ...]:

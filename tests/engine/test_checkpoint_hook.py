@@ -17,9 +17,10 @@ from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 
-from mmhyena.apis.resume import check_work_dir, find_checkpoint, make_resumable, resume_from, run_training
+from mmhyena.apis.resume import find_checkpoint, make_resumable, resume_from, run_training
 from mmhyena.engine import TrainingDivergedError
 from mmhyena.errors import UserError
+from mmhyena.utils.cli import make_folder
 
 
 @DATASETS.register_module()
@@ -129,8 +130,8 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, monkeypatch)
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match=r'file/work cannot be written \(Not a directory\)'):
-        check_work_dir(str(tmp_path / 'file/work'))
+    with pytest.raises(UserError, match=r'--work-dir .*file/work cannot be written \(Not a directory\)'):
+        make_folder(tmp_path / 'file/work', '--work-dir')
 
 
 @pytest.mark.parametrize('state', ['empty', 'missing', 'stale', 'moved', 'broken'])

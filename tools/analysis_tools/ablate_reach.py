@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmhyena.errors import UserError
-from mmhyena.utils.cli import prepare_process, run_cli
+from mmhyena.utils.cli import add_verbose_argument, make_folder_of, prepare_process, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,6 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--per-stage', action='store_true', help='also cut one stage at a time')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/reach.csv'), help='csv; the plot lies beside it')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override config values')
+    add_verbose_argument(parser)
     args = parser.parse_args(argv)
     if any(taps < 1 or taps % 2 == 0 for taps in args.taps):
         parser.error('--taps takes odd positive numbers')
@@ -38,8 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def ablate(args: argparse.Namespace) -> None:
     """Evaluate every reach, and write csv and plot."""
-    if args.out.suffix != '.csv':
-        raise UserError(f'--out {args.out}: the name must end in .csv')
+    make_folder_of(args.out, '--out', ('.csv',))
     rows = [dict(stage='all', taps='all') | evaluate(args, None, None)]
     stages: list[int | None] = [None, *(find_stages(args) if args.per_stage else ())]
     for stage in stages:
@@ -47,7 +47,6 @@ def ablate(args: argparse.Namespace) -> None:
             name = 'all' if stage is None else str(stage)
             print(f'stage {name}: {taps} taps', flush=True)
             rows.append(dict(stage=name, taps=taps) | evaluate(args, taps // 2, stage))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

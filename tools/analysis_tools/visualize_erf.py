@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmhyena.errors import UserError
-from mmhyena.utils.cli import prepare_process, run_cli
+from mmhyena.utils.cli import add_verbose_argument, make_folder_of, prepare_process, run_cli
 
 if TYPE_CHECKING:
     from mmhyena.analysis.erf import EffectiveReceptiveField
@@ -34,6 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--level', type=int, default=-1, help='which feature map (default: the last)')
     parser.add_argument('--device', help="'cpu', 'cuda', ... (default: an accelerator if there is one)")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/erf.png'), help='picture; the csv lies beside it')
+    add_verbose_argument(parser)
     args = parser.parse_args(argv)
     if len(args.models) % 2:
         parser.error('name a CONFIG and a CHECKPOINT for every model')
@@ -49,8 +49,7 @@ def visualize(args: argparse.Namespace) -> None:
     from mmhyena.analysis.erf import receptive_field
     from mmhyena.analysis.models import feature_map, load_images, load_model, name_of
 
-    if args.out.suffix not in ('.png', '.pdf', '.svg'):
-        raise UserError(f'--out {args.out}: the name must end in .png, .pdf or .svg')
+    make_folder_of(args.out, '--out', ('.png', '.pdf', '.svg'))
     fields: dict[str, EffectiveReceptiveField] = {}
     for config, checkpoint in zip(args.models[::2], args.models[1::2]):
         model = load_model(config, checkpoint, args.device)
@@ -59,7 +58,6 @@ def visualize(args: argparse.Namespace) -> None:
         fields[name] = receptive_field(
             lambda x, model=model: feature_map(model, x, args.part, args.level), track(images, description=name)
         )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(args.out, fields)
     table = args.out.with_suffix('.csv')
     write(table, fields)

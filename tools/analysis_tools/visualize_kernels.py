@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmhyena.errors import UserError
-from mmhyena.utils.cli import prepare_process, run_cli
+from mmhyena.utils.cli import add_verbose_argument, make_folder_of, prepare_process, run_cli
 
 if TYPE_CHECKING:
     from mmhyena.analysis.kernels import KernelSummary
@@ -35,6 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/kernels.png'), help='picture; the csv lies beside it'
     )
+    add_verbose_argument(parser)
     args = parser.parse_args(argv)
     if args.channels < 1 or min(args.spatial or [1]) < 1:
         parser.error('--channels and --spatial must be positive')
@@ -46,12 +47,12 @@ def visualize(args: argparse.Namespace) -> None:
     from mmhyena.analysis.kernels import summarize_kernels
     from mmhyena.analysis.models import load_model, name_of
 
+    make_folder_of(args.out, '--out', ('.png', '.pdf', '.svg'))
     model = load_model(args.config, args.checkpoint, 'cpu')
     try:
         summaries = summarize_kernels(model, args.spatial)
     except ValueError as error:
         raise UserError(f'{args.config}: {error}') from error
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(args.out, summaries, args.channels, name_of(args.config))
     table = args.out.with_suffix('.csv')
     write(table, summaries)

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmhyena.errors import UserError
-from mmhyena.utils.cli import prepare_process, run_cli
+from mmhyena.errors import UserError, one_line
+from mmhyena.utils.cli import add_verbose_argument, make_folder, prepare_process, run_cli
 
 if TYPE_CHECKING:
     from mmhyena.analysis.comparison import Records
@@ -48,6 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--size', nargs=2, type=int, default=[160, 160], metavar=('H', 'W'), help='of the cost columns')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all runs alike')
     parser.add_argument('--report', action='store_true', help='report finished runs, train nothing')
+    add_verbose_argument(parser)
     args = parser.parse_args(argv)
     if args.seeds < 1 or min(args.size) < 32:
         parser.error('--seeds must be positive, --size at least 32 32')
@@ -57,10 +58,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def compare(args: argparse.Namespace) -> None:
     """Train what is missing and write the report."""
     from mmhyena.analysis.comparison import TASKS, Records
+    from mmhyena.apis.config import load_config
 
     base, metrics = TASKS[args.task]
     config = Path(args.config) if args.config else ROOT / 'configs' / base
     settings = dict(task=args.task, config=config.name, size=args.size, options=sorted(args.cfg_options))
+    make_folder(args.out, '--out')
+    load_config(config)  # an error comes before the first run
     records = Records(args.out / f'{args.task}.csv', settings)
     # Seed by seed, so that an early stop leaves complete comparisons.
     runs = [(name, seed) for seed in range(args.seeds) for name in args.backbones]
@@ -83,7 +87,11 @@ def run(args: argparse.Namespace, config: Path, name: str, seed: int, metrics: S
 
     backbone = backbone_config(name)
     cfg = load_config(config)
-    set_backbone(cfg, backbone, feature_channels(MODELS.build(dict(backbone))))
+    try:
+        channels = feature_channels(MODELS.build(dict(backbone)))
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        raise UserError(f'backbone {name} cannot be built: {one_line(error)}') from error
+    set_backbone(cfg, backbone, channels)
     folder = args.out / args.task / name.replace(':', '-').replace('/', '-') / f'seed{seed}'
     folder.mkdir(parents=True, exist_ok=True)
     derived = folder / 'config.py'

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import torch.distributed
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
@@ -48,6 +49,10 @@ _BUILDERS = {
     'build_logger': 'log_level',
     'load_or_resume': 'load_from',
 }
+_CONNECTION_ERRORS = tuple(
+    kind for kind in (getattr(torch.distributed, name, None) for name in ('DistError', 'DistBackendError')) if kind
+)
+_CONNECTION = re.compile(r'gloo/|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed? ?out', re.ASCII)
 _FIRST_HOOKS = ('before_run', 'before_train', 'before_val', 'before_test', 'before_train_epoch')
 
 
@@ -68,7 +73,7 @@ class _Frame:
 
 
 @contextmanager
-def config_errors(cfg: Any) -> Iterator[None]:
+def config_errors(cfg: Any, split: str = 'train') -> Iterator[None]:
     """Raise a :class:`UserError` with the config key for what is raised while parts of ``cfg`` are built.
 
     That covers the builders of MMEngine's runner, the first batch of each loop, and evaluation. What is raised later
@@ -76,23 +81,46 @@ def config_errors(cfg: Any) -> Iterator[None]:
 
     Args:
         cfg: The config, or a dict of top-level keys and values.
+        split: Whose data loader is built outside a loop.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        key = find_key(error, cfg)
+        if _is_between_ranks(error):
+            raise
+        key = find_key(error, cfg, split)
         if key is None:
             raise
-        raise UserError(f'{key}: {one_line(error)}') from error
+        raise UserError(f'{key}: {one_line(error)}{_remedy(error)}') from error
 
 
-def find_key(error: Exception, cfg: Any) -> str | None:
+def _remedy(error: Exception) -> str:
+    if 'Expected more than 1 value per channel' in str(error):
+        return ': batch normalization needs 2 images per batch or more: raise train_dataloader.batch_size'
+    return ''
+
+
+def _is_between_ranks(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, is a failed connection of processes: no mistake in a config.
+
+    Another process ended, whose own error says why. torch 2.1 raises a plain RuntimeError for it from its collectives.
+    """
+    if error is None:
+        return False
+    if isinstance(error, _CONNECTION_ERRORS):
+        return True
+    if type(error) is RuntimeError and _CONNECTION.search(str(error)):
+        return True
+    return _is_between_ranks(error.__cause__)
+
+
+def find_key(error: Exception, cfg: Any, split: str = 'train') -> str | None:
     """Return the dotted key of the config entry that an exception is about, or None if nothing was being built."""
     frames = list(_frames(error))
     cfg = {name: cfg.get(name) for name in cfg}
-    found = _find_builder(frames) or _find_first_batch(frames, cfg)
+    found = _find_builder(frames, split) or _find_first_batch(frames, cfg)
     if found is None:
         return None
     key, inner = found
@@ -114,9 +142,9 @@ def _frames(error: BaseException) -> Iterator[_Frame]:
         yield from _frames(cause)
 
 
-def _find_builder(frames: Sequence[_Frame]) -> tuple[str, list[_Frame]] | None:
+def _find_builder(frames: Sequence[_Frame], split: str) -> tuple[str, list[_Frame]] | None:
     """Return the top-level key that a runner's method was building, and the frames below that method."""
-    found, split = None, 'train'
+    found = None
     for i, frame in enumerate(frames):
         match = re.fullmatch('build_(train|val|test)_loop', frame.name)
         if match:

@@ -89,7 +89,7 @@ def _training_classes(cfg: Config, split: str) -> tuple[tuple[str, ...] | None, 
     if split != 'train':
         for key, node in dataset_nodes(cfg, 'train'):
             try:
-                dataset = build_lazily(key, node)
+                dataset: Any = build_lazily(key, node)
                 if _reads_folders(dataset) and Path(dataset.img_prefix).is_dir():
                     return dataset.metainfo.get('classes') or class_folders(dataset.img_prefix), 'the training set'
             except (UserError, OSError):  # the training set need not be at hand for a test
@@ -194,7 +194,9 @@ def _reads_folders(dataset: Any) -> bool:
 
 
 def _upright(node: Mapping[str, Any]) -> bool:
-    loading = next((t for t in node.get('pipeline') or () if 'LoadImage' in short_name(t.get('type', ''))), {})
+    loading: Mapping[str, Any] = next(
+        (t for t in node.get('pipeline') or () if 'LoadImage' in short_name(t.get('type', ''))), {}
+    )
     color = loading.get('color_type', 'color')
     return 'ignore_orientation' not in color and color != 'unchanged'
 
@@ -234,7 +236,7 @@ def _look_at_label_maps(report: SplitReport, node: Any, dataset: Any, num: int) 
         ):
             report.problem(
                 f'{report.key}.reduce_zero_label is {dataset.reduce_zero_label}, but its LoadAnnotations has {asked}: '
-                'set both with the top-level key reduce_zero_label'
+                'set both by the variable: --cfg-options reduce_zero_label=True or False'
             )
     return meta
 
@@ -328,4 +330,7 @@ def _check_zero_labels(cfg: Config, reports: Sequence[SplitReport], metas: Mappi
     found = {key: value for key, value in found.items() if value is not None}
     if len(set(found.values())) > 1:
         listed = ', '.join(f'{key}.reduce_zero_label={value}' for key, value in found.items())
-        reports[-1].problem(f'splits disagree on label 0: {listed}: set the top-level key reduce_zero_label')
+        reports[-1].problem(
+            f'splits disagree on label 0: {listed}: set the variable, which reaches all: --cfg-options '
+            'reduce_zero_label=True or False'
+        )

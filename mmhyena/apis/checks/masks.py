@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -66,6 +66,23 @@ def check_label_maps(
         error = _labels_error(report, seen, reduce_zero_label, len(label_map or report.classes), ignore_index)
         if error:
             report.problem(error)
+        elif label_map is None:
+            _note_zero(report, seen, reduce_zero_label)
+
+
+def _note_zero(report: SplitReport, seen: Mapping[int, str], reduced: bool) -> None:
+    """Note where label 0 may mean something else than the config says."""
+    classes = report.classes or ()
+    if reduced and 0 in seen and len(classes) not in seen:
+        report.notes.append(
+            f'{report.split}: label 0 occurs and is ignored, label {len(classes)} ({classes[-1]}) does not occur: if '
+            f'0 is {classes[0]}, set --cfg-options reduce_zero_label=False'
+        )
+    elif not reduced and 0 not in seen:
+        report.notes.append(
+            f'{report.split}: label 0 ({classes[0]}) does not occur: if labels start at 1, set --cfg-options '
+            'reduce_zero_label=True'
+        )
 
 
 def _read(path: str) -> np.ndarray | str:
@@ -95,7 +112,7 @@ def _labels_error(
     """Return what is wrong with the labels that occur in a split."""
     classes = f'{num_classes} classes ({first(report.classes or (), 6)})'
     labels = sorted(seen)
-    setting = f'{report.key}.reduce_zero_label'
+    setting = '--cfg-options reduce_zero_label'
     if labels == [0, 255]:
         return (
             f'{report.split} label maps hold only 0 and 255 ({seen[255]}), and {ignore_index} is ignored: write 1 '
@@ -122,8 +139,8 @@ def _labels_error(
         )
     if reduced and 0 in seen and highest not in seen and set(range(1, num_classes)) <= set(labels):
         return (
-            f'{report.split} label maps hold the labels 0 to {num_classes - 1} of {classes}, but {setting} is True, '
-            'which ignores 0 and shifts the others: set it to False in all splits (top-level key reduce_zero_label)'
+            f'{report.split} label maps hold the labels 0 to {num_classes - 1} of {classes}, but '
+            f'reduce_zero_label is True, which ignores 0 and shifts the others: set {setting}=False'
         )
     return None
 

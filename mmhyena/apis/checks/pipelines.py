@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmhyena.apis.checks.sources import dataset_nodes
 from mmhyena.errors import UserError
 
-__all__ = ['check_broken_images', 'name_files']
+__all__ = ['check_broken_images', 'name_files', 'with_named_files']
 
 
 def check_broken_images(value: Any) -> str:
@@ -32,14 +32,25 @@ def name_files(runner: Runner) -> None:
         loader = getattr(runner, f'_{split}_dataloader', None)
         if not isinstance(loader, dict):
             continue
-        loader = copy.deepcopy(loader)
-        for key, node in _readable({f'{split}_dataloader': loader}, split):
-            action = on_error if split == 'train' else 'raise'
-            wrapped = dict(
-                type='mmhyena.ReadSample', transforms=node['pipeline'], on_error=action, name=f'{key}.pipeline'
-            )
-            node['pipeline'] = [wrapped]
-        setattr(runner, f'_{split}_dataloader', loader)
+        action = on_error if split == 'train' else 'raise'
+        setattr(runner, f'_{split}_dataloader', with_named_files(loader, split, action))
+
+
+def with_named_files(loader: dict[str, Any], split: str, on_error: str = 'raise') -> dict[str, Any]:
+    """Return the config of a data loader whose pipelines name the file that they cannot read.
+
+    Args:
+        loader: Config of the loader, which stays as it is.
+        split: 'train', 'val' or 'test'.
+        on_error: 'raise' or 'skip'.
+    """
+    loader = copy.deepcopy(loader)
+    for key, node in _readable({f'{split}_dataloader': loader}, split):
+        wrapped = dict(
+            type='mmhyena.ReadSample', transforms=node['pipeline'], on_error=on_error, name=f'{key}.pipeline'
+        )
+        node['pipeline'] = [wrapped]
+    return loader
 
 
 def _readable(cfg: dict[str, Any], split: str) -> Iterator[tuple[str, dict]]:

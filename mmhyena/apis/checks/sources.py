@@ -79,7 +79,8 @@ def build_lazily(key: str, node: Mapping[str, Any]) -> Any | None:
 
 
 def _takes(cls: type, argument: str) -> bool:
-    return any(argument in inspect.signature(base.__init__).parameters for base in cls.__mro__[:-1])
+    makers = [base.__dict__.get('__init__') for base in cls.__mro__[:-1]]
+    return any(argument in inspect.signature(maker).parameters for maker in makers if maker is not None)
 
 
 def with_masks(cfg: Mapping[str, Any], split: str, node: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mmhyena.apis.checks.nodes import children, find_class, leaves, walk
 from mmhyena.errors import UserError
 
-__all__ = ['check_optimizer', 'check_parts', 'check_top_level', 'check_values', 'known_keys']
+__all__ = ['check_model', 'check_optimizer', 'check_parts', 'check_top_level', 'check_values', 'known_keys']
 
 # Keys that configs of the three toolkits read besides the Runner's own arguments.
 _EXTRA_KEYS = {
@@ -28,8 +28,10 @@ _VARIABLES = {'train_pipeline', 'val_pipeline', 'test_pipeline', 'vis_backends'}
 # How alike two names must be for one to be a slip of the other. Names of helper variables are less alike.
 _SIMILARITY = 0.86
 
-_BUILT = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_cfg', 'test_cfg')
-_BUILT += ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'default_hooks')
+_BUILT = (
+    'model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_cfg', 'test_cfg',
+    'train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'default_hooks',
+)  # fmt: skip
 
 
 def _is_number(value: Any) -> bool:
@@ -102,15 +104,24 @@ def check_top_level(cfg: Config) -> None:
             raise UserError(f"config {cfg.filename}: unknown key '{key}': did you mean '{close[0]}'?")
 
 
+def check_model(cfg: Config) -> None:
+    """Check that a config has a model.
+
+    Raises:
+        UserError: If it has none, or something else than a dict for it.
+    """
+    if not isinstance(cfg.get('model'), dict):
+        found = 'has no model' if cfg.get('model') is None else f'model is {cfg.model!r}'
+        raise UserError(f'config {cfg.filename}: {found}: set model to a dict with a type')
+
+
 def check_parts(cfg: Config, splits: tuple[str, ...]) -> None:
     """Check that a config has all parts that the loops of ``splits`` need, each of the kind that it must be.
 
     Raises:
         UserError: Naming the key that is missing or of another kind.
     """
-    if not isinstance(cfg.get('model'), dict):
-        found = 'has no model' if cfg.get('model') is None else f'model is {cfg.model!r}'
-        raise UserError(f'config {cfg.filename}: {found}: set model to a dict with a type')
+    check_model(cfg)
     for split in splits:
         last = 'optim_wrapper' if split == 'train' else f'{split}_evaluator'
         parts = (f'{split}_dataloader', f'{split}_cfg', last)

@@ -15,6 +15,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmhyena.apis.checks.building import config_errors
+from mmhyena.apis.checks.values import check_model
 from mmhyena.apis.config import load_config
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.inference.images import MAX_PIXELS, ImageLike, list_images, to_bgr
@@ -170,10 +171,7 @@ def _resolve(model: str | Path) -> IndexedModel:
 
 
 def _build_model(cfg: Config) -> nn.Module:
-    if 'model' not in cfg:
-        raise UserError(f'config {cfg.filename} has no model')
-    if not isinstance(cfg.model, dict):
-        raise UserError(f'config {cfg.filename}: model is {cfg.model!r}: set it to a dict with a type')
+    check_model(cfg)
     use_init_cfg(cfg)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = MODELS.build(cfg.model)

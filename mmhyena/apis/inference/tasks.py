@@ -51,7 +51,7 @@ class TaskInferencer(ABC):
         cfg.setdefault('visualizer', dict(type=self.visualizer_type))
         cfg.visualizer.vis_backends = None  # pictures are returned, not kept
         pipeline = _dataset(cfg).pipeline
-        loading = next((step for step in pipeline if 'LoadImage' in str(step['type'])), {})
+        loading: Mapping[str, Any] = next((step for step in pipeline if 'LoadImage' in str(step['type'])), {})
         self._gray = loading.get('color_type', 'color').startswith('grayscale')
         self.inner = self._build_inner(cfg)
 
