@@ -27,7 +27,9 @@ __all__ = [
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PARAM_SCHEDULERS',
+    'RUNNERS',
     'SCOPE',
+    'STRATEGIES',
     'TRANSFORMS',
 ]
 
@@ -96,3 +98,5 @@ LOOPS = _registry(root.LOOPS, ['mmhyena.engine'])
 OPTIM_WRAPPERS = _registry(root.OPTIM_WRAPPERS, ['mmhyena.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = _registry(root.OPTIM_WRAPPER_CONSTRUCTORS, ['mmhyena.engine'])
 PARAM_SCHEDULERS = _registry(root.PARAM_SCHEDULERS, ['mmhyena.engine'])
+RUNNERS = _registry(root.RUNNERS, ['mmhyena.engine'])
+STRATEGIES = _registry(root.STRATEGIES, ['mmhyena.engine'])

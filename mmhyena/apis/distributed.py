@@ -15,6 +15,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS, STRATEGIES
 from mmengine.runner import Runner
 
+from mmhyena.engine import FlexibleRunner
 from mmhyena.errors import UserError
 
 __all__ = ['build_runner', 'join_cpu_group']
@@ -26,8 +27,8 @@ _LAUNCHER_VARIABLES = {
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 
-
 _DDP = 'MMDistributedDataParallel'
+_OWN_DDP = 'mmhyena.DDPStrategy'
 
 
 def join_cpu_group(cfg: Config) -> None:
@@ -69,10 +70,9 @@ def build_runner(cfg: Config) -> Any:
         return Runner.from_cfg(cfg)
     if kind not in (None, 'FlexibleRunner'):
         return RUNNERS.build(cfg)
-    if strategy is not None:
-        _check_strategy(cfg)
-    from mmengine.runner import FlexibleRunner
-
+    if strategy is None:  # MMEngine's choice
+        cfg.strategy = dict(type='SingleDeviceStrategy' if cfg.launcher == 'none' else 'DDPStrategy')
+    _check_strategy(cfg)
     cfg.model_wrapper_cfg = None  # the strategy's business
     return FlexibleRunner.from_cfg(cfg)
 
@@ -89,9 +89,11 @@ def _check_strategy(cfg: Config) -> None:
     if name == 'DeepSpeedStrategy' and importlib.util.find_spec('deepspeed') is None:
         raise UserError('strategy DeepSpeedStrategy needs deepspeed, which is not installed: pip install deepspeed')
     if get_device() == 'cpu':
-        if name != 'DDPStrategy':
+        if name not in ('DDPStrategy', _OWN_DDP):
             raise UserError(f'strategy {name} needs an accelerator: drop strategy to train with DDP on the CPU')
         cfg.strategy.model_wrapper = dict(cfg.strategy.get('model_wrapper') or cfg.model_wrapper_cfg, device_ids=None)
+    if name == 'DDPStrategy':
+        cfg.strategy.type = _OWN_DDP
     if name == 'DeepSpeedStrategy':
         _use_deepspeed_optimizer(cfg)
 

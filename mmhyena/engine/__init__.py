@@ -5,6 +5,7 @@ from mmhyena.engine.checkpoint_hook import CheckpointHook, TrainingDivergedError
 from mmhyena.engine.cpu_amp import CPUAmpOptimWrapper
 from mmhyena.engine.draw_predictions_hook import DrawPredictionsHook
 from mmhyena.engine.finite_loss_hook import FiniteLossHook
+from mmhyena.engine.flexible_runner import DDPStrategy, FlexibleRunner
 from mmhyena.engine.instance_tta import InstanceTTAModel
 from mmhyena.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from mmhyena.engine.official_checkpoint_hook import OfficialCheckpointHook
@@ -17,9 +18,11 @@ __all__ = [
     'AttributeAccuracy',
     'CPUAmpOptimWrapper',
     'CheckpointHook',
+    'DDPStrategy',
+    'DrawPredictionsHook',
     'EpochTrainLoop',
     'FiniteLossHook',
-    'DrawPredictionsHook',
+    'FlexibleRunner',
     'InstanceTTAModel',
     'IterTrainLoop',
     'LayerDecayOptimWrapperConstructor',

@@ -36,6 +36,10 @@ class FiniteLossHook(Hook):
         self._steps = self._skipped = 0
         self._scale: float | None = None
 
+    def before_train(self, runner: Runner) -> None:
+        """Note the loss scale, so that a step skipped in the first iteration is recognized as well."""
+        self._scale = _loss_scale(runner)
+
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Count the steps."""
         losses = {name: float(value.detach()) for name, value in (outputs or {}).items() if 'loss' in name}

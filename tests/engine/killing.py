@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import torch
 
 from mmhyena.datasets.shapes import generate_shapes
 
@@ -81,16 +84,39 @@ def write_config(path: Path, data: Path, workers: int = 0, **variant: Any) -> Pa
 
 def run_apart(work: Callable[..., Any], *arguments: Any, timeout: float = 300) -> int:
     """Call a function in a forked process, which starts at once since everything is imported; return its exit code."""
-    process = multiprocessing.get_context('fork').Process(target=work, args=arguments)
-    process.start()
+    return _run([(work, arguments)], timeout)[0]
+
+
+def run_group(work: Callable[..., Any], *arguments: Any, ranks: int = 2, timeout: float = 300) -> list[int]:
+    """Call a function in forked processes with the variables that torchrun sets; return their exit codes."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    return _run([(_as_rank, (rank, ranks, port, work, arguments)) for rank in range(ranks)], timeout)
+
+
+def _run(calls: Sequence[tuple[Callable[..., Any], tuple]], timeout: float) -> list[int]:
+    context = multiprocessing.get_context('fork')
+    processes = [context.Process(target=work, args=arguments) for work, arguments in calls]
+    for process in processes:
+        process.start()
     end = time.monotonic() + timeout
-    # Not join(): it waits for a pipe that the workers of a killed process keep open until they notice.
-    while process.exitcode is None:
-        if time.monotonic() > end:
+    try:
+        # Not join(): it waits for a pipe that the workers of a killed process keep open until they notice.
+        while any(process.exitcode is None for process in processes):
+            if time.monotonic() > end:
+                raise TimeoutError(f'{calls[0][0].__name__} took more than {timeout} s')
+            time.sleep(0.05)
+    finally:
+        for process in processes:
             process.kill()
-            raise TimeoutError(f'{work.__name__} took more than {timeout} s')
-        time.sleep(0.05)
-    return process.exitcode
+    return [cast(int, process.exitcode) for process in processes]
+
+
+def _as_rank(rank: int, ranks: int, port: int, work: Callable[..., Any], arguments: tuple) -> None:
+    os.environ |= {'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': str(ranks)}
+    os.environ |= {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    work(*arguments)
 
 
 def train(config: Path, work_dir: Path, kill: tuple | None = None, **arguments: Any) -> None:
@@ -100,6 +126,25 @@ def train(config: Path, work_dir: Path, kill: tuple | None = None, **arguments: 
     if kill is not None:
         kill_at(*kill)
     train_config(config, work_dir=str(work_dir), resume='auto', **arguments)
+
+
+def last_checkpoint(work_dir: Path) -> dict[str, Any]:
+    """Return the checkpoint that the pointer of a work directory names."""
+    return torch.load((work_dir / 'last_checkpoint').read_text(), weights_only=False)
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Compare weights, moving average, optimizer states and schedule bit for bit."""
+    assert found['meta']['iter'] == expected['meta']['iter'] == ITERATIONS
+    assert found['meta']['epoch'] == expected['meta']['epoch']
+    for part in ('state_dict', 'ema_state_dict'):
+        different = [name for name, value in expected[part].items() if not torch.equal(value, found[part][name])]
+        assert not different, f'{len(different)} tensors of {part} differ, the first being {different[0]}'
+    for index, state in expected['optimizer']['state'].items():
+        for name, value in state.items():
+            assert torch.equal(value, found['optimizer']['state'][index][name]), (index, name)
+    rates = [[group['lr'] for group in checkpoint['optimizer']['param_groups']] for checkpoint in (found, expected)]
+    assert rates[0] == rates[1]
 
 
 def kill_at(moment: str, count: int, number: int = signal.SIGKILL) -> None:

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from torch import nn
 
-from mmhyena.apis.resume import find_checkpoint, make_resumable, resume_from, run_training
+from mmhyena.apis.resume import find_checkpoint, make_resumable, run_training
 from mmhyena.engine import TrainingDivergedError
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import make_folder
 
-
-@DATASETS.register_module()
-class FourOnes(torch.utils.data.Dataset):
-    """Four samples."""
-
-    def __getitem__(self, index):
-        return dict(x=torch.ones(4))
-
-    def __len__(self):
-        return 4
-
-
-@MODELS.register_module()
-class Line(BaseModel):
-    """A model of four weights, whose loss can be made infinite."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(4))
-        self.factor = 1.0
-
-    def forward(self, x, mode='loss'):
-        return dict(loss=self.factor * (self.weight * x).sum())
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_run import config, run
 
 
 class Spoil(Hook):
@@ -58,39 +35,6 @@ class Spoil(Hook):
             runner.model.factor = float('inf')
 
 
-def config(work_dir: Path, **changes) -> Config:
-    """Two epochs of four iterations, one checkpoint per epoch."""
-    options = dict(
-        model=dict(type='Line'),
-        work_dir=str(work_dir),
-        train_dataloader=dict(
-            batch_size=1,
-            dataset=dict(type='FourOnes'),
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            collate_fn=dict(type='default_collate'),
-        ),
-        train_cfg=dict(by_epoch=True, max_epochs=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        param_scheduler=[dict(type='CosineAnnealingLR', T_max=2, by_epoch=True)],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)),
-        randomness=dict(seed=0),
-        resume=False,
-        load_from=None,
-    )
-    return Config(options | changes)
-
-
-def run(cfg: Config, *hooks: Hook, resume: str | None = None, name: str = '') -> Runner:
-    resume_from(cfg, resume)
-    make_resumable(cfg)
-    cfg.experiment_name = f'{Path(cfg.work_dir).name}{name}{time.monotonic_ns()}'
-    runner = Runner.from_cfg(cfg)
-    for hook in hooks:
-        runner.register_hook(hook)
-    run_training(runner)
-    return runner
-
-
 def test_pointer_and_number_of_checkpoints(tmp_path):
     run(config(tmp_path))
     assert sorted(file.name for file in tmp_path.glob('*.pth')) == ['epoch_2.pth']
@@ -102,6 +46,55 @@ def test_an_infinite_loss_stops_the_run(tmp_path):
     with pytest.raises(TrainingDivergedError, match=r'^iteration 7: .* 2 steps in a row \(loss -inf\).*epoch_1\.pth$'):
         run(config(tmp_path, custom_hooks=hooks), Spoil(5))
     assert (tmp_path / 'epoch_1.pth').exists()
+
+
+class HalfPrecision(OptimWrapper):
+    """The part of AmpOptimWrapper that skips steps, which MMEngine's refuses to be without a GPU."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, scale: float) -> None:
+        super().__init__(optimizer)
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=scale)
+
+    def backward(self, loss: torch.Tensor, **options) -> None:
+        self.loss_scaler.scale(loss).backward(**options)
+        self._inner_count += 1
+
+    def step(self, **options) -> None:
+        self.loss_scaler.step(self.optimizer)
+        self.loss_scaler.update()
+
+
+class Overflow(Hook):
+    """Makes the loss infinite while the loss scale exceeds a limit, as float16 does; counts the skipped steps."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.weights, self.skipped = limit, None, 0
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.model.factor = float('inf') if runner.optim_wrapper.loss_scaler.get_scale() > self.limit else 1.0
+        self.weights = runner.model.weight.detach().clone()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.skipped += torch.equal(self.weights, runner.model.weight)
+
+
+@pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'), reason='loss scaling on a CPU needs torch 2.3')
+@pytest.mark.parametrize('max_skipped, steps', [(100, 8), (5, 5)])
+def test_steps_that_mixed_precision_skips_are_counted_apart(max_skipped, steps, tmp_path):
+    """Six of eight steps are skipped, the first included, while one step with an infinite loss would end the run."""
+    hook = dict(type='mmhyena.FiniteLossHook', max_steps=1, max_skipped=max_skipped)
+    cfg, overflow = config(tmp_path, custom_hooks=[hook]), Overflow(limit=2.0**10)
+    make_resumable(cfg)
+    cfg.experiment_name = f'amp{time.monotonic_ns()}'
+    runner = Runner.from_cfg(cfg)
+    runner.optim_wrapper = HalfPrecision(torch.optim.SGD(runner.model.parameters(), lr=0.1), scale=2.0**16)
+    runner.register_hook(overflow, priority='VERY_HIGH')
+    if steps == 8:
+        run_training(runner)
+    else:
+        with pytest.raises(TrainingDivergedError, match=r'iteration 5: .* not finite in 5 steps in a row'):
+            run_training(runner)
+    assert overflow.skipped == min(6, steps)
 
 
 def test_weights_that_are_not_finite_replace_nothing(tmp_path):

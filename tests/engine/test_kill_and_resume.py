@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip('mmpretrain')
 
@@ -19,7 +18,7 @@ import mmpretrain.models  # noqa: F401  (imported before the processes are forke
 import mmhyena.apis.run  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parent))
-from killing import ITERATIONS, MOMENTS, VARIANTS, make_data, run_apart, train, write_config
+from killing import MOMENTS, VARIANTS, assert_same, last_checkpoint, make_data, run_apart, train, write_config
 
 KILLS = 10
 
@@ -43,24 +42,6 @@ def uninterrupted(data, tmp_path_factory):
         return finished[variant, workers]
 
     return run
-
-
-def last_checkpoint(work_dir: Path) -> dict:
-    return torch.load((work_dir / 'last_checkpoint').read_text(), weights_only=False)
-
-
-def assert_same(found: dict, expected: dict) -> None:
-    """Compare weights, moving average, optimizer states and schedule bit for bit."""
-    assert found['meta']['iter'] == expected['meta']['iter'] == ITERATIONS
-    assert found['meta']['epoch'] == expected['meta']['epoch']
-    for part in ('state_dict', 'ema_state_dict'):
-        different = [name for name, value in expected[part].items() if not torch.equal(value, found[part][name])]
-        assert not different, f'{len(different)} tensors of {part} differ, the first being {different[0]}'
-    for index, state in expected['optimizer']['state'].items():
-        for name, value in state.items():
-            assert torch.equal(value, found['optimizer']['state'][index][name]), (index, name)
-    rates = [[group['lr'] for group in checkpoint['optimizer']['param_groups']] for checkpoint in (found, expected)]
-    assert rates[0] == rates[1]
 
 
 def finish(config: Path, work_dir: Path, kills: list[tuple[str, int]]) -> list[int]:
