@@ -60,7 +60,7 @@ ITERATIONS = 9
 
 # Functions in which a run can be killed, with how often an uninterrupted run calls each.
 MOMENTS = {
-    'an iteration': ('mmengine.model.BaseModel.train_step', ITERATIONS),
+    'an iteration': ('mmhyena.engine.train_loops.seed_from', ITERATIONS),
     'a validation': ('mmengine.model.BaseModel.val_step', 6),
     'the middle of writing a checkpoint': ('mmengine.fileio.LocalBackend.put', 7),
     'a checkpoint before it is in place': ('os.replace', 12),
