@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import add_verbose_argument, make_folder, prepare_process, run_cli
+from mmhyena.utils.output_names import output_names
 
 if TYPE_CHECKING:
     from mmhyena.apis.inference.results import Result
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     keep_freed_memory()
     images = find_images(args.images)
     out_dir = make_folder(args.out_dir, '--out-dir')
-    targets = output_names(images, out_dir)
+    targets = output_names(images, out_dir, '--out-dir')
     inferencer = Inferencer(
         args.model, args.checkpoint, device=args.device, fuse=not args.no_fuse, max_pixels=args.max_pixels
     )
@@ -90,26 +90,6 @@ def run(args: argparse.Namespace) -> None:
     print(f'{summary(inferencer.task, found)} in {drawn} images: pictures and json files are in {out_dir}')
     if broken:
         print(f'{len(broken)} of {len(images)} files were skipped')
-
-
-def output_names(images: Sequence[Path], out_dir: Path) -> dict[str, Path]:
-    """Return where to write about each image, without suffix: below ``out_dir`` as the images lie below their folder.
-
-    Raises:
-        UserError: If a picture would replace an image.
-    """
-    root = Path(os.path.commonpath([path.parent.absolute() for path in images]))
-    stems = Counter(path.absolute().with_suffix('') for path in images)
-    names = {}
-    for path in images:
-        # a.jpg and a.png in one folder must not overwrite each other.
-        name = path.stem if stems[path.absolute().with_suffix('')] == 1 else path.name
-        names[str(path)] = out_dir / path.absolute().parent.relative_to(root) / name
-    taken = {path.resolve() for path in images}
-    for target in names.values():
-        if Path(f'{target}.png').resolve() in taken:
-            raise UserError(f'--out-dir {out_dir}: {target}.png would replace an image: choose another folder')
-    return names
 
 
 def to_record(result: Result, args: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from mmhyena.registry import HOOKS
+from mmhyena.utils.output_names import output_names
 
 __all__ = ['DrawPredictionsHook']
 
@@ -28,22 +28,23 @@ class DrawPredictionsHook(Hook):
     Args:
         out_dir: Where the pictures go.
         score_thr: Detected objects with a lower score are left out.
+
+    Raises:
+        UserError: If a picture would replace one of the images.
     """
 
     priority = 'NORMAL'
 
     def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
         self.out_dir, self.score_thr = Path(out_dir), score_thr
-        self._drawn: set[Path] = set()
-        self._root = ''
+        self._targets: dict[str, Path] = {}
 
     def before_test(self, runner: Runner) -> None:
-        """Find the folder that holds all images."""
+        """Name the pictures of all images, alike in every process."""
         dataset = runner.test_dataloader.dataset
         if hasattr(dataset, 'get_data_info'):
             paths = (dataset.get_data_info(i).get('img_path') for i in range(len(dataset)))
-            folders = {os.path.dirname(os.path.abspath(path)) for path in paths if path}
-            self._root = os.path.commonpath(folders) if folders else ''
+            self._targets = output_names([str(path) for path in paths if path], self.out_dir, '--show-dir')
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
@@ -65,9 +66,5 @@ class DrawPredictionsHook(Hook):
 
     def _target(self, path: str) -> Path:
         """Return the file of an image's picture: below ``out_dir`` as the image lies below the folder of all."""
-        relative = os.path.relpath(path, self._root) if self._root else os.path.basename(path)
-        file = (self.out_dir / relative).with_suffix('.png')
-        if file in self._drawn:  # a.jpg and a.png
-            file = file.with_name(f'{Path(path).name}.png')
-        self._drawn.add(file)
-        return file
+        target = self._targets.get(path, self.out_dir / Path(path).stem)
+        return target.with_name(f'{target.name}.png')

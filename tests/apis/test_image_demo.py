@@ -61,6 +61,41 @@ def test_images_of_one_stem_are_kept_apart(demo, images, config, weights, tmp_pa
     assert sorted(path.name for path in (tmp_path / 'out').glob('*.json')) == ['a.jpg.json', 'a.png.json']
 
 
+def test_images_of_one_name_in_several_folders(demo, images, config, weights, tmp_path):
+    pytest.importorskip('mmpretrain')
+    before = {}
+    for number, folder in enumerate(('x', 'y/z')):
+        (tmp_path / 'in' / folder).mkdir(parents=True)
+        file = tmp_path / 'in' / folder / 'a.png'
+        with Image.open(sorted(images.iterdir())[number]) as image:
+            image.save(file)
+        before[file] = file.read_bytes()
+    out = tmp_path / 'out'
+    words = [f'{tmp_path}/in/**/a.png', str(config('classification')), str(weights('classification'))]
+    assert demo([*words, '--out-dir', str(out)]) == 0
+    for folder in ('x', 'y/z'):
+        record = json.loads((out / folder / 'a.json').read_text())
+        assert record['image'] == str(tmp_path / 'in' / folder / 'a.png')
+        assert (out / folder / 'a.png').is_file()
+    assert (out / 'x/a.json').read_text() != (out / 'y/z/a.json').read_text()
+    assert all(file.read_bytes() == content for file, content in before.items())
+
+
+def test_pictures_in_the_folder_of_the_images_replace_none(demo, images, config, weights, tmp_path, capsys):
+    pytest.importorskip('mmpretrain')
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    (folder / 'a.jpg').write_bytes((images / '000000.jpg').read_bytes())
+    words = [str(folder), str(config('classification')), str(weights('classification'))]
+    for _ in range(2):  # the second time with the picture of the first among the images
+        assert demo([*words, '--out-dir', str(folder)]) == 0
+    assert (folder / 'a.jpg').read_bytes() == (images / '000000.jpg').read_bytes()
+    (folder / 'b.png').write_bytes((folder / 'a.png').read_bytes())
+    assert demo([*words, '--out-dir', str(folder)]) == 2
+    assert '.png would replace an image' in capsys.readouterr().err
+    assert (folder / 'b.png').read_bytes() == (folder / 'a.png').read_bytes()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'culprit'),
     [

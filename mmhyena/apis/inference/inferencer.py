@@ -129,6 +129,7 @@ class Inferencer:
         for image in images:
             try:
                 array = to_bgr(image, self.max_pixels)
+                self._inferencer.check_size(image, array)
             except UserError as error:
                 if skipped is None:
                     raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -53,11 +54,38 @@ class TaskInferencer(ABC):
         pipeline = _dataset(cfg).pipeline
         loading: Mapping[str, Any] = next((step for step in pipeline if 'LoadImage' in str(step['type'])), {})
         self._gray = loading.get('color_type', 'color').startswith('grayscale')
+        self._resizes = [
+            step
+            for step in pipeline
+            if str(step['type']).endswith('Resize')
+            and step.get('keep_ratio')
+            and isinstance(step.get('scale'), (list, tuple))
+        ]
         self.inner = self._build_inner(cfg)
 
     @abstractmethod
     def _build_inner(self, cfg: Config) -> Any:
         """Return the toolkit's inferencer around the model."""
+
+    def check_size(self, image: object, array: np.ndarray) -> None:
+        """Check that the test pipeline leaves something of an image, which it does not of a very thin one.
+
+        Args:
+            image: What the user gave, for the error.
+            array: Its pixels (H, W, 3).
+
+        Raises:
+            UserError: If a side would have no pixel after the resize that keeps the ratio.
+        """
+        size = array.shape[1::-1]
+        for step in self._resizes:
+            width, height = mmcv.rescale_size(size, tuple(step['scale']))
+            if min(width, height) < 1:
+                name = image if isinstance(image, (str, Path)) else 'an image'
+                raise UserError(
+                    f'{name}: the test pipeline resizes {size[0]} x {size[1]} to {width} x {height} pixels: cut it '
+                    'into parts that are less thin'
+                )
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Return the toolkit's data samples for BGR images (H, W, 3) of any sizes, in one forward pass.
