@@ -66,18 +66,19 @@ def test_killed_once(variant, workers, kill, uninterrupted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'variant, moment, number',
+    'variant, moment, number, name',
     [
-        ('epochs', ('an iteration', 5), signal.SIGTERM),
-        ('iterations', ('a validation', 3), signal.SIGUSR1),
+        ('epochs', ('an iteration', 5), signal.SIGTERM, 'interrupted.pth'),
+        # The regular checkpoint of this iteration is there already.
+        ('iterations', ('a validation', 3), signal.SIGUSR1, 'iter_6.pth'),
     ],
 )
-def test_stopped_by_a_signal(variant, moment, number, uninterrupted, tmp_path):
+def test_stopped_by_a_signal(variant, moment, number, name, uninterrupted, tmp_path):
     """A checkpoint after the iteration, exit code 75, and the same weights in the end."""
     config, expected = uninterrupted(variant, 0)
     assert run_apart(train, config, tmp_path, (*moment, number)) == 75
     stopped = last_checkpoint(tmp_path)
-    assert Path((tmp_path / 'last_checkpoint').read_text()).name == 'interrupted.pth'
+    assert Path((tmp_path / 'last_checkpoint').read_text()).name == name
     assert stopped['meta']['iter'] == (5 if variant == 'epochs' else 6)
     assert run_apart(train, config, tmp_path) == 0
     assert_same(last_checkpoint(tmp_path), expected)
