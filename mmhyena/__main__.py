@@ -15,6 +15,7 @@ from mmhyena.version import __version__
 __all__ = ['COMMANDS', 'main']
 
 COMMANDS = {
+    'template': 'write a config for data of your own',
     'train': 'train a classifier, detector or segmentor',
     'test': 'evaluate a checkpoint',
     'demo': 'draw what a model sees in images',
