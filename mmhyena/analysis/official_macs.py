@@ -21,6 +21,7 @@ from torch import nn
 from mmhyena.backbones import HyenaFormer
 from mmhyena.errors import UserError
 from mmhyena.layers import Attention, BidirectionalHyena, HyenaPixel, LongConv, MetaFormerBlock, SepConv
+from mmhyena.layers.filters.filters import FilterLinear
 
 __all__ = ['official_macs']
 
@@ -79,7 +80,7 @@ def _macs_per_pixel(module: nn.Module) -> int:
 
 def _long_conv_macs(long_conv: LongConv, size: Sequence[int]) -> float:
     kernel, channels = long_conv.kernel_size, len(long_conv.skip)
-    layers = [module for module in long_conv.filter.modules() if isinstance(module, nn.Linear)]
+    layers = [module for module in long_conv.filter.modules() if isinstance(module, FilterLinear)]
     network = prod(kernel) * sum(layer.weight.numel() for layer in layers)
     if len(kernel) == 1:
         pixels = prod(size)
