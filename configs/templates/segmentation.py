@@ -54,13 +54,14 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
+reduce_zero_label = False  # label 0 is the first class
 dataset = dict(
     type='BaseSegDataset',
     data_root=data_root,
     metainfo=dict(classes=classes),
     img_suffix=image_suffix,
     seg_map_suffix='.png',
-    reduce_zero_label=False,
+    reduce_zero_label=reduce_zero_label,
 )
 train_dataloader = dict(
     batch_size=batch_size,
