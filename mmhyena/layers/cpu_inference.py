@@ -18,6 +18,7 @@ from mmhyena.errors import UserError
 from mmhyena.layers.depthwise import DepthwiseConv1d, DepthwiseConv2d, keeps_size
 from mmhyena.layers.fusible import why_not_fusible
 from mmhyena.layers.hyena import BidirectionalHyena, GatedMixer, HyenaPixel
+from mmhyena.layers.long_conv import LongConv
 from mmhyena.layers.metaformer import MetaFormerBlock, Mlp, Scale
 from mmhyena.ops import (
     add_residual,
@@ -187,6 +188,8 @@ def _why_mixer_not_fusible(norm: nn.Module, mixer: GatedMixer) -> str | None:
     for name in ('in_proj', 'out_proj'):
         if reason := why_not_fusible(parts[name], nn.Linear):
             return f'{name}: {reason}'
+    if reason := why_not_fusible(parts['long_conv'], LongConv):  # its output is gated outside, which a hook would see
+        return f'long_conv: {reason}'
     for name in ('gate_norm', 'out_norm'):
         if reason := why_not_fusible(parts[name], nn.Identity, nn.LayerNorm):
             return f'{name}: {reason}'
