@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
 from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -50,6 +49,8 @@ class DrawPredictionsHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
         """Draw the images of one batch."""
+        import mmcv  # there wherever a toolkit is, and not needed by the other hooks
+
         visualizer = Visualizer.get_current_instance()
         for sample in outputs or ():
             path = sample.get('img_path', None)
