@@ -1,4 +1,4 @@
-"""The long convolution and the networks around it written down plainly, as a yardstick for speed and memory.
+"""The long convolution and the networks around it written down plainly, as a baseline for speed and memory.
 
 Every forward runs the filter network, pads to ``max(2 * h, k)`` on each axis, transforms map and kernel, multiplies
 and crops, all in float32 and left to autograd. Shell and mixers are those of the papers, one elementary operation a

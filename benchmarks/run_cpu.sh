@@ -19,4 +19,4 @@ done
 run fused backbone hpx_former_s18 hb_former_s18 --size 224 512 800x1344 --rounds 5 --fuse --against elementary official "$@"
 run train backbone hpx_former_s18 --size 512 --mode train --batch 2 --rounds 5 "$@"
 run memory backbone hpx_former_s18 hb_former_s18 --size 512 --mode memory
-${PYTHON:-python} -m benchmarks.ceiling "$@"
+${PYTHON:-python} -m benchmarks.upper_bound "$@"

@@ -1,4 +1,4 @@
-"""The yardstick computes what we compute, and the tool shows no speed if it does not."""
+"""The baseline computes what we compute, and the tool shows no speed if it does not."""
 
 import csv
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_backbone_equals_ours_with_every_gradient(mixer):
 
 
 @pytest.mark.parametrize('arch,mib', [('hpx_former_s18', 1621), ('hb_former_s18', 1229)])
-def test_yardstick_keeps_as_much_as_the_official_code(arch, mib):
+def test_baseline_keeps_as_much_as_the_official_code(arch, mib):
     """Figures of the official code at 512 x 512, batch 1, gradients of features included."""
     # torch 2.1 keeps 1.2 % more.
     tolerance = 0.01 if digit_version(torch.__version__) >= digit_version('2.4') else 0.015

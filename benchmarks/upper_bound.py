@@ -3,7 +3,7 @@
 Linear layers and dense convolutions are the same in every implementation. Their time alone, on data in the caches, is a
 lower bound of a forward's in float32, so the formula's time over it is what no work on the rest can exceed.
 
-python -m benchmarks.ceiling --size 800x1344
+python -m benchmarks.upper_bound --size 800x1344
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--threads', type=int)
     parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall')
-    parser.add_argument('--csv', type=Path, default=ROOT / 'benchmarks/results/cpu_ceiling.csv')
+    parser.add_argument('--csv', type=Path, default=ROOT / 'benchmarks/results/cpu_upper_bound.csv')
     args = parser.parse_args(argv)
     args.argv = list(sys.argv[1:] if argv is None else argv)
     return args
@@ -108,7 +108,7 @@ def measure(arch: str, size: Sequence[int], rounds: int, clock: str) -> dict:
         clock=clock,
         products_ms=f'{timing.first_ms:.1f}',
         official_ms=f'{timing.second_ms:.1f}',
-        ceiling=f'{timing.ratio:.2f}',
+        upper_bound=f'{timing.ratio:.2f}',
         quartiles=f'{timing.low:.2f}-{timing.high:.2f}',
     )
 
@@ -118,8 +118,8 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     cases = [(arch, parse_size(size)) for size in args.size for arch in args.arch]
-    rows = [measure(*case, args.rounds, args.clock) for case in track(cases, 'ceiling')]
-    command = f'python -m benchmarks.ceiling {shlex.join(args.argv)}'.strip()
+    rows = [measure(*case, args.rounds, args.clock) for case in track(cases, 'upper bound')]
+    command = f'python -m benchmarks.upper_bound {shlex.join(args.argv)}'.strip()
     write_csv(args.csv, rows, machine_facts(), command)
 
 

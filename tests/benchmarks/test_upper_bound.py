@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import ceiling
+from benchmarks import upper_bound
 from mmhyena.backbones import HyenaFormer
 
 
@@ -18,11 +18,11 @@ def test_products_take_every_multiplication(monkeypatch):
     for name, layer in backbone.named_modules():
         if isinstance(layer, nn.Linear) and '.filter.' not in name:
             layer.register_forward_hook(lambda layer, inputs, out: wanted.append(inputs[0].numel() * out.shape[-1]))
-    product = ceiling.linear
-    monkeypatch.setattr(ceiling, 'TILE', 10000)  # tiles with and without a rest
-    products = ceiling.shared_products(backbone, x)
+    product = upper_bound.linear
+    monkeypatch.setattr(upper_bound, 'TILE', 10000)  # tiles with and without a rest
+    products = upper_bound.shared_products(backbone, x)
     monkeypatch.setattr(
-        ceiling,
+        upper_bound,
         'linear',
         lambda rows, weight, bias: done.append(rows.numel() * len(weight)) or product(rows, weight, bias),
     )
@@ -34,14 +34,14 @@ def test_products_take_every_multiplication(monkeypatch):
 
 @pytest.mark.parametrize('size', ['800by600', '0', '1x2x3'])
 def test_bad_size_is_one_line(capsys, tmp_path, size):
-    assert ceiling.main(['--size', '32', size, '--csv', str(tmp_path / 'rows.csv')]) == 2
+    assert upper_bound.main(['--size', '32', size, '--csv', str(tmp_path / 'rows.csv')]) == 2
     assert capsys.readouterr().err == f"error: size '{size}' is not of the form NxN\n"
     assert not any(tmp_path.iterdir())
 
 
 def test_rows_carry_machine_and_command(tmp_path):
     out = tmp_path / 'rows.csv'
-    assert ceiling.main(['--arch', 'hpx_former_tiny', '--size', '32x48', '--rounds', '2', '--csv', str(out)]) == 0
+    assert upper_bound.main(['--arch', 'hpx_former_tiny', '--size', '32x48', '--rounds', '2', '--csv', str(out)]) == 0
     (row,) = csv.DictReader(out.open())
-    assert row['case'] == 'hpx_former_tiny 32x48' and float(row['ceiling']) > 0
+    assert row['case'] == 'hpx_former_tiny 32x48' and float(row['upper_bound']) > 0
     assert row['torch'] == torch.__version__ and '--size 32x48' in row['command']
