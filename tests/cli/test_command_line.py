@@ -59,7 +59,9 @@ def test_version(capsys: pytest.CaptureFixture):
     assert capsys.readouterr().out == f'mmhyena {mmhyena.__version__}\n'
 
 
-@pytest.mark.parametrize(('name', 'hint'), [('trian', 'did you mean train?'), ('xyz', 'choose one of template, train, test')])
+@pytest.mark.parametrize(
+    ('name', 'hint'), [('trian', 'did you mean train?'), ('xyz', 'choose one of template, train, test')]
+)
 def test_unknown_command(name: str, hint: str, capsys: pytest.CaptureFixture):
     assert main([name]) == 2
     assert hint in error_line(capsys)

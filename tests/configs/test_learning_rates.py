@@ -34,7 +34,7 @@ def family(config: str) -> tuple[dict, bool]:
         return FINE_TUNING, False
     if 'celeba' in name:
         return CELEBA, True
-    if 'swin' in name:
+    if 'hyena-swin' in name:  # a peer's Swin follows HyenaPixel's recipe
         return SWIN, False
     if name.startswith(('hyena-vit', 'ibit')):
         return DEIT, True

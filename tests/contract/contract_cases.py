@@ -86,7 +86,7 @@ BACKBONES = {
     'TimmBackbone': [dict(model_name='test_convnext', norm_cfg=dict(type='LN', eps=1e-5))],
 }
 # Registered, and no part of a backbone.
-OTHERS = {'InstanceTTAModel', 'MetaFormerClsHead', 'SimpleFeaturePyramid'}
+OTHERS = {'EnsembleClassifier', 'InstanceTTAModel', 'MetaFormerClsHead', 'SimpleFeaturePyramid'}
 
 
 class Case(NamedTuple):
