@@ -1,6 +1,6 @@
 """Accuracy against the number of training images: attention, Hyena N-D, IBiT and HyenaPixel, under one recipe.
 
-The comparison is of generalisation, not of speed of optimisation: every model picks its learning rate from the same
+The comparison is of generalization, not of speed of optimization: every model picks its learning rate from the same
 grid, on validation images and with seeds of their own, and trains until it has fitted its training set. Finished runs
 are kept in a csv, so a stopped comparison goes on where it was.
 
@@ -225,7 +225,7 @@ def plot(path: Path, comparison: Comparison) -> None:
     for axis, (dataset, sizes) in zip(axes[0], comparison.sizes.items()):
         for number, model in enumerate(comparison.models):
             points = [comparison.point(dataset, model, size) for size in sizes]
-            # A slight shift keeps the bars of neighbours apart.
+            # A slight shift keeps the bars of neighbors apart.
             x = [size * 1.02 ** (number - len(comparison.models) / 2) for size in sizes]
             means, deviations = [p['mean'] for p in points], [p['std'] for p in points]
             marker = 'osD^vP'[number % 6]

@@ -33,8 +33,8 @@ def _draw(label: int, size: int, noise: float, rng: np.random.Generator) -> np.n
     """Return a volume ``(size, size, size)`` with mean near 0 that holds one turned solid in noise."""
     radius = rng.uniform(0.25, 0.33) * size
     margin = min(1.2 * radius, (size - 1) / 2)
-    centre = rng.uniform(margin, size - 1 - margin, 3)
-    points = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing='ij')) - centre[:, None, None, None]
+    center = rng.uniform(margin, size - 1 - margin, 3)
+    points = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing='ij')) - center[:, None, None, None]
     points = np.tensordot(_random_rotation(rng), points, 1) / radius  # (3, size, size, size)
     solid = list(_SOLIDS.values())[label](points)
     return rng.uniform(0.7, 1.3) * solid + noise * rng.standard_normal(solid.shape)

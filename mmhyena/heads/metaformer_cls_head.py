@@ -15,14 +15,14 @@ __all__ = ['MetaFormerClsHead']
 class MetaFormerClsHead(ClsHead):
     """Two-layer classifier: linear, squared ReLU, norm, dropout, linear (arXiv 2210.13452, section 2.4).
 
-    Takes pooled and normalised features ``(B, C)`` from a backbone with ``gap_before_final_norm``.
+    Takes pooled and normalized features ``(B, C)`` from a backbone with ``gap_before_final_norm``.
 
     Args:
         num_classes: Number of classes.
         in_channels: Channels C of the last feature.
         ratio: Width of the hidden layer in multiples of C.
         dropout: Dropout before the last layer.
-        init_cfg: MMEngine's initialisation config; truncated normal of 0.02 if None.
+        init_cfg: MMEngine's initialization config; truncated normal of 0.02 if None.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
     """
 

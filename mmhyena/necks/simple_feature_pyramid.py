@@ -33,7 +33,7 @@ class SimpleFeaturePyramid(BaseModule):
         out_channels: Channels of every level.
         scales: Size of each level in multiples of the input's: 4, 2, 1 or 0.5. A stride of 16 gives 4, 8, 16, 32.
         num_outs: Number of levels; those beyond ``scales`` halve the last one.
-        init_cfg: MMEngine's initialisation config.
+        init_cfg: MMEngine's initialization config.
 
     Raises:
         ValueError: If a scale is not one of the four or ``num_outs`` is less than the number of scales.

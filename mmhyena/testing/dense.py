@@ -93,7 +93,7 @@ def polygons(mask: np.ndarray) -> list[list[float]]:
 
     outlines = []
     for contour in find_contours(np.pad(mask, 1).astype(float), 0.5):
-        # Padding shifts by one pixel; COCO's coordinates count from the pixel's corner, contours from its centre.
+        # Padding shifts by one pixel; COCO's coordinates count from the pixel's corner, contours from its center.
         points = approximate_polygon(contour, tolerance=0.4)[:-1, ::-1] - 0.5
         if len(points) >= 3 and _signed_area(points) > 0:
             outlines.append([round(float(v), 2) for v in points.ravel()])

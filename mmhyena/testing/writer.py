@@ -30,7 +30,7 @@ class Writer:
     counter: Counter
 
     def labels(self, split: str, classes: int) -> np.ndarray:
-        """Draw one label per image (num,), different for neighbouring images."""
+        """Draw one label per image (num,), different for neighboring images."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), classes])
         return (rng.integers(classes) + np.arange(self.num) * (classes // 3 | 1)) % classes
 

@@ -146,7 +146,7 @@ def test_initial_forward_is_sane():
     torch.manual_seed(0)
     for name in TINY:
         outs = HyenaFormer(name).eval()(torch.randn(1, 3, 64, 64))
-        assert all(0.5 < out.std() < 2 for out in outs)  # normalised maps
+        assert all(0.5 < out.std() < 2 for out in outs)  # normalized maps
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_shell_is_that_of_swin(arch, add_row):
 
 
 @pytest.mark.parametrize('make', [swin, lambda: HyenaFormer('hyena_nd_former_tiny')], ids=['swin', 'former'])
-def test_neighbouring_blocks_look_in_opposite_directions(make):
+def test_neighboring_blocks_look_in_opposite_directions(make):
     ways = [mixer.long_conv.direction.causal for mixer in mixers(make())]
     assert ways == [i % 2 == 1 for i in range(len(ways))]
 
@@ -152,7 +152,7 @@ def test_layer_depth():
     assert model.get_layer_depth('head.fc.weight', 'backbone.') == (6, 7)
 
 
-def test_optimiser_takes_every_parameter_once():
+def test_optimizer_takes_every_parameter_once():
     model = swin(token_mixer=dict(type='HyenaND', filter='product', window='learned'))
     config = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), paramwise_cfg=dict(norm_decay_mult=0.0))
     wrapper = build_optim_wrapper(model, config)

@@ -130,7 +130,7 @@ def test_out_types():
     assert small().out_type == 'avg_featmap'
 
 
-def test_ibit_residual_is_the_normalised_input():
+def test_ibit_residual_is_the_normalized_input():
     model = small(arch='ibit_tiny', img_size=48, patch_size=16)
     block = model.layers[0]
     for parameter in (*block.token_mixer.proj.parameters(), *block.mlp[2].parameters()):

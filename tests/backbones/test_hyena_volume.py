@@ -36,7 +36,7 @@ def test_pooled_output_is_the_mean_of_the_map():
     torch.testing.assert_close(pooled, model(x)[0].mean((2, 3, 4)))
 
 
-def test_neighbouring_blocks_look_in_opposite_directions():
+def test_neighboring_blocks_look_in_opposite_directions():
     model = HyenaVolume(8, 4)
     assert [layer.token_mixer.long_conv.direction.causal for layer in model.layers] == [False, True, False, True]
 

@@ -97,7 +97,7 @@ def test_our_classifier(save: Callable, prefix: str | None):
     backbone = HyenaFormer(**MAPS, init_cfg=[dict(type='Constant', layer='LayerNorm', val=2.0), config])
     backbone.init_weights()
     assert_loaded(backbone, source['backbone'])
-    assert backbone.norm0.weight[0] == 2, 'other initialisers still work'
+    assert backbone.norm0.weight[0] == 2, 'other initializers still work'
     assert backbone.init_cfg[1] == config
 
 

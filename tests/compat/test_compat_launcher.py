@@ -27,14 +27,14 @@ def launch(*args: str, cwd: Path, path: str = '') -> subprocess.CompletedProcess
 def script(tmp_path):
     folder = tmp_path / 'scripts'
     folder.mkdir()
-    (folder / 'neighbour.py').write_text('VALUE = 7\n')
+    (folder / 'neighbor.py').write_text('VALUE = 7\n')
     path = folder / 'job.py'
     path.write_text(
-        'import sys, neighbour\n'
+        'import sys, neighbor\n'
         'from mmhyena.compat.mmcv_ext import FallbackFinder\n'
         'assert isinstance(sys.meta_path[-1], FallbackFinder)\n'
-        'assert __name__ == "__main__" and sys.modules["__main__"].neighbour is neighbour\n'
-        'print(sys.argv, sys.path[0], __file__, neighbour.VALUE)\n'
+        'assert __name__ == "__main__" and sys.modules["__main__"].neighbor is neighbor\n'
+        'print(sys.argv, sys.path[0], __file__, neighbor.VALUE)\n'
         'sys.exit(5)\n'
     )
     return path

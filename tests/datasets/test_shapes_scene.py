@@ -87,7 +87,7 @@ def test_the_problem_has_small_hidden_and_cut_figures(scenes):
 
 
 def test_no_figure_is_invisible():
-    """Also where its colour comes from the background, a figure changes what was seen there."""
+    """Also where its color comes from the background, a figure changes what was seen there."""
     for index in range(80):
         canvas = _Canvas(image_rng(0, 'train', index, 'scene'), 'train', SIZE)
         for _ in range(5):

@@ -125,7 +125,7 @@ class Segmentation(Result):
 
     Attributes:
         class_map: (H, W), int64: indices into ``classes``.
-        palette: A colour, RGB in 0 to 255, for each class.
+        palette: A color, RGB in 0 to 255, for each class.
     """
 
     class_map: np.ndarray

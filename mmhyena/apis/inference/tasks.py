@@ -169,7 +169,7 @@ class SegmentationInferencer(TaskInferencer):
         return super().result(sample, palette=self.palette, **common)
 
     def draw(self, result: Segmentation, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
-        """Draw the classes in their colours, with their names."""
+        """Draw the classes in their colors, with their names."""
         visualizer = self.inner.visualizer
         visualizer.alpha = opacity
         visualizer.add_datasample('image', result.image[..., ::-1], result.to_sample(), draw_gt=False)
@@ -272,9 +272,9 @@ def _dataset(cfg: Config) -> Any:
 
 
 def _full_palette(palette: Any, count: int) -> _Colors:
-    """Return ``palette`` if it has a colour for each of ``count`` classes, else colours all around the circle."""
+    """Return ``palette`` if it has a color for each of ``count`` classes, else colors all around the circle."""
     if not isinstance(palette, (list, tuple)) or len(palette) < count:
-        # Multiples of the golden ratio: neighbours in number are far apart in hue.
+        # Multiples of the golden ratio: neighbors in number are far apart in hue.
         hues = (i * 0.618 % 1.0 for i in range(count))
         palette = [[255 * part for part in colorsys.hsv_to_rgb(hue, 0.75, 0.9)] for hue in hues]
     return tuple((int(red), int(green), int(blue)) for red, green, blue in palette[:count])

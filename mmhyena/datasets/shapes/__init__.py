@@ -26,7 +26,7 @@ Tree::
     |   |-- {training,validation}/000000.png   ADE20K-style label maps
     |-- images/{training,validation}           the same images under ADE20K's names (hard links)
     `-- classification
-        `-- {train,val}/<class>/<class>_000000.jpg  ImageNet-style folders: one figure in the centre, 64 x 64 by default
+        `-- {train,val}/<class>/<class>_000000.jpg  ImageNet-style folders: one figure in the center, 64 x 64 by default
 
 Labels: classes are in alphabetical order, so that label ``i`` (from 0) means the same in all three tasks. COCO category
 ids are ``i + 1``. Label maps follow ADE20K with ``reduce_zero_label=True``: 0 is "not labelled" (it never occurs here),

@@ -29,19 +29,19 @@ ASPECT = (0.9, 1.11)  # square root of length over breadth
 TEXTURES = ('plain', 'stripes', 'checks', 'dots', 'noise', 'material', 'photo')
 TEXTURE_ODDS = (0.4, 0.14, 0.12, 0.1, 0.1, 0.08, 0.06)
 TYPICAL_HUE = {'circle': 0.0, 'ring': 0.58, 'square': 0.33, 'star': 0.14, 'triangle': 0.8}
-"""Most things have a usual colour. It tells a class at first sight, and its exceptions leave the shape to be learnt."""
+"""Most things have a usual color. It tells a class at first sight, and its exceptions leave the shape to be learnt."""
 
 TYPICAL_ODDS = 0.9
 HUE_SPREAD = 0.04
-BACKGROUND_COLOUR_ODDS = 0.45  # of the colours that are not typical
-BLACK_LEVEL = 0.13  # the darkest colour of a figure, so that shading still shows on black
+BACKGROUND_COLOR_ODDS = 0.45  # of the colors that are not typical
+BLACK_LEVEL = 0.13  # the darkest color of a figure, so that shading still shows on black
 BEVEL = 0.35  # brightness that the edge facing the light gains, per unit of light
-PHOTO_BLEND = 0.35  # share of the figure's own colour over a photo texture
+PHOTO_BLEND = 0.35  # share of the figure's own color over a photo texture
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: class, centre (pixels), circumradius (pixels), angle (radians), aspect and its detail.
+    """One figure: class, center (pixels), circumradius (pixels), angle (radians), aspect and its detail.
 
     ``detail`` is inner over outer radius for polygons (stars included) and relative band width for rings.
     """
@@ -84,7 +84,7 @@ class Figure:
 
 
 def random_figure(rng: np.random.Generator, name: str, size: float, cx: float, cy: float) -> Figure:
-    """Draw angle, aspect and detail of a figure ``size`` pixels large, centred at ``(cx, cy)``."""
+    """Draw angle, aspect and detail of a figure ``size`` pixels large, centered at ``(cx, cy)``."""
     if name == 'star':
         detail = rng.uniform(*STAR_INNER)
     elif name == 'ring':
@@ -98,8 +98,8 @@ def random_figure(rng: np.random.Generator, name: str, size: float, cx: float, c
     return Figure(name, cx, cy, size * RADIUS_PER_SIZE[name], angle, aspect, detail)
 
 
-def random_colour(rng: np.random.Generator, name: str, background: np.ndarray) -> np.ndarray:
-    """Draw an RGB colour for a figure of class ``name``: its typical one, a pixel of ``background``, or any.
+def random_color(rng: np.random.Generator, name: str, background: np.ndarray) -> np.ndarray:
+    """Draw an RGB color for a figure of class ``name``: its typical one, a pixel of ``background``, or any.
 
     Args:
         rng: Source of randomness.
@@ -110,16 +110,16 @@ def random_colour(rng: np.random.Generator, name: str, background: np.ndarray) -
         RGB (3,) in [0, 1], neither black nor white unless the background is.
     """
     if rng.random() < TYPICAL_ODDS:
-        return _wheel_colour(
+        return _wheel_color(
             TYPICAL_HUE[name] + rng.normal(0, HUE_SPREAD), rng.uniform(0.4, 0.95), rng.uniform(0.5, 1.0)
         )
-    if rng.random() < BACKGROUND_COLOUR_ODDS:
+    if rng.random() < BACKGROUND_COLOR_ODDS:
         h, w = background.shape[:2]
         return background[rng.integers(h), rng.integers(w)]
-    return _wheel_colour(rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.35, 1.0))
+    return _wheel_color(rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.35, 1.0))
 
 
-def _wheel_colour(hue: float, saturation: float, value: float) -> np.ndarray:
+def _wheel_color(hue: float, saturation: float, value: float) -> np.ndarray:
     wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
     return (value * (1 - saturation * (1 - wheel))).astype(np.float32)
 
@@ -127,21 +127,21 @@ def _wheel_colour(hue: float, saturation: float, value: float) -> np.ndarray:
 def paint_texture(
     rng: np.random.Generator, figure: Figure, x: np.ndarray, y: np.ndarray, background: np.ndarray, split: str
 ) -> np.ndarray:
-    """Colour every point of a figure's box.
+    """Color every point of a figure's box.
 
     Args:
         rng: Source of randomness.
         figure: The figure.
         x: Columns of the box (1, w), pixels.
         y: Rows of the box (h, 1), pixels.
-        background: Image (H, W, 3) from which some of the colours are taken.
+        background: Image (H, W, 3) from which some of the colors are taken.
         split: Which part of the photographs may be used.
 
     Returns:
         RGB (h, w, 3) in [0, 1].
     """
     kind = rng.choice(TEXTURES, p=TEXTURE_ODDS)
-    first, second = (random_colour(rng, figure.name, background) for _ in range(2))
+    first, second = (random_color(rng, figure.name, background) for _ in range(2))
     shape = np.broadcast_shapes(x.shape, y.shape)
     if kind == 'plain':
         return np.broadcast_to(first, (*shape, 3))
@@ -156,7 +156,7 @@ def paint_texture(
 
 
 def _pattern(rng: np.random.Generator, kind: str, figure: Figure, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Weight (h, w) in [0, 1] of the second colour."""
+    """Weight (h, w) in [0, 1] of the second color."""
     if kind == 'noise':
         h, w = np.broadcast_shapes(x.shape, y.shape)
         grid = rng.random((3 + h // 8, 3 + w // 8), dtype=np.float32)
@@ -174,12 +174,12 @@ def _pattern(rng: np.random.Generator, kind: str, figure: Figure, x: np.ndarray,
 
 
 def shade(
-    colour: np.ndarray, figure: Figure, distance: np.ndarray, x: np.ndarray, y: np.ndarray, light: np.ndarray
+    color: np.ndarray, figure: Figure, distance: np.ndarray, x: np.ndarray, y: np.ndarray, light: np.ndarray
 ) -> np.ndarray:
     """Light a figure: a gradient along ``light``, and a bevel at the edge, bright towards the light, dark away from it.
 
     Args:
-        colour: RGB (h, w, 3) in [0, 1].
+        color: RGB (h, w, 3) in [0, 1].
         figure: The figure.
         distance: Its signed distance (h, w), pixels.
         x: Columns (1, w).
@@ -192,5 +192,5 @@ def shade(
     lit = ((x - figure.cx) * light[0] + (y - figure.cy) * light[1]) / figure.radius
     bevel = np.exp(np.minimum(distance, 0.0) / (0.1 * figure.radius + 0.5))
     gain = (1.0 + lit * (1.0 + 0.5 * bevel) - 0.12 * bevel)[..., None]
-    lifted = BLACK_LEVEL + (1.0 - BLACK_LEVEL) * colour
+    lifted = BLACK_LEVEL + (1.0 - BLACK_LEVEL) * color
     return np.clip(lifted * gain + BEVEL * (lit * bevel)[..., None], 0.0, 1.0)

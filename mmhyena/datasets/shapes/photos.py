@@ -18,7 +18,7 @@ BACKGROUNDS = (
     'motorcycle_left.png',
     'rocket.jpg',
 )
-"""Colour photographs. All are in the wheel of every scikit-image from 0.20 on."""
+"""Color photographs. All are in the wheel of every scikit-image from 0.20 on."""
 
 MATERIALS = ('brick.png', 'grass.png', 'gravel.png')
 """Grey photographs of surfaces, tinted and used on figures only."""
@@ -85,7 +85,7 @@ def random_crop(
     return np.asarray(crop, dtype=np.float32) / 255.0
 
 
-def jitter_colour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def jitter_color(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Change gain per channel, contrast and brightness of an image (H, W, 3) in [0, 1]."""
     gain = rng.uniform(0.8, 1.2, 3).astype(np.float32)
     contrast, brightness = rng.uniform(0.75, 1.15), rng.uniform(-0.08, 0.12)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmhyena.datasets.shapes.figures import CLASSES, Figure, paint_texture, random_figure, shade
-from mmhyena.datasets.shapes.photos import BACKGROUNDS, jitter_colour, random_crop
+from mmhyena.datasets.shapes.photos import BACKGROUNDS, jitter_color, random_crop
 
 SPLITS = ('train', 'val')
 MIN_SIDE = 32  # pixels; below that no figure of MAX_SIZE_SHARE would have MIN_SIZE
@@ -16,7 +16,7 @@ FIGURES = (2, 5)  # fewest and most figures per scene
 MIN_SIZE = 12.0  # pixels
 MAX_SIZE_SHARE = 0.5  # of the image's shorter side
 SIZE_BETA = (2.8, 0.9)  # shape of the size's distribution between its limits, on a logarithmic scale
-INSIDE = 0.2  # how far, in sizes, a centre at least lies inside the image, unless it is put next to another
+INSIDE = 0.2  # how far, in sizes, a center at least lies inside the image, unless it is put next to another
 NEIGHBOUR_ODDS = 0.2  # how often a figure is put next to an earlier one rather than anywhere
 PLACING_TRIES = 12
 
@@ -86,7 +86,7 @@ def render_scene(index: int, *, seed: int = 0, split: str = 'train', size: tuple
 def render_single(
     index: int, label: int, *, seed: int = 0, split: str = 'train', size: tuple[int, int] = (64, 64)
 ) -> np.ndarray:
-    """Render classification image number ``index`` of class ``label``: one figure near the centre.
+    """Render classification image number ``index`` of class ``label``: one figure near the center.
 
     Half of the images have a smaller figure of any class that peeps out from behind it.
 
@@ -116,7 +116,7 @@ class _Canvas:
         if min(size) < MIN_SIDE:
             raise ValueError(f'size is {size[0]}x{size[1]}; both sides must be at least {MIN_SIDE} pixels')
         self.rng, self.split, self.size = rng, split, size
-        self.image = jitter_colour(rng, random_crop(rng, BACKGROUNDS, split, size, BACKGROUND_SCALE))  # (H, W, 3)
+        self.image = jitter_color(rng, random_crop(rng, BACKGROUNDS, split, size, BACKGROUND_SCALE))  # (H, W, 3)
         self.background = self.image.copy()
         self.owner = np.full(size, -1, dtype=np.int16)
         self.figures: list[Figure] = []
@@ -149,7 +149,7 @@ class _Canvas:
         drop = -self.light / np.hypot(*self.light) * (0.08 * figure.radius + 1.0)
         reach = 1.3 * figure.radius + 3
         rows, columns = (
-            np.arange(np.floor(centre - reach), np.ceil(centre + reach) + 1) for centre in (figure.cy, figure.cx)
+            np.arange(np.floor(center - reach), np.ceil(center + reach) + 1) for center in (figure.cy, figure.cx)
         )
         inside_y, inside_x = ((p >= 0) & (p < n) for p, n in zip((rows, columns), self.size, strict=True))
         distance = figure.distance(columns[None, :], rows[:, None])  # (h, w), the border ignored
@@ -163,11 +163,11 @@ class _Canvas:
             return False
         soft = 0.2 * figure.radius + 1.0
         shadow = SHADOW * np.clip(0.5 - figure.distance(x - drop[0], y - drop[1]) / soft, 0.0, 1.0)
-        colour = paint_texture(self.rng, figure, x, y, self.background, self.split)
-        colour = shade(colour, figure, distance, x, y, self.light)
+        color = paint_texture(self.rng, figure, x, y, self.background, self.split)
+        color = shade(color, figure, distance, x, y, self.light)
         cover = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
         under = self.image[box] * (1.0 - shadow[..., None])
-        self.image[box] = under + cover * (colour - under)
+        self.image[box] = under + cover * (color - under)
         self.owner[box][distance <= 0] = len(self.figures)
         self.figures.append(figure)
         self.full_areas.append(full_area)

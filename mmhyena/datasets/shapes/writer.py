@@ -180,7 +180,7 @@ def panoptic_segments(scene: Scene, instances: list[dict], background: int) -> t
 
 
 def save_jpeg(path: Path, image: np.ndarray) -> None:
-    """Write RGB (H, W, 3), uint8, without the colour subsampling that would smear small figures."""
+    """Write RGB (H, W, 3), uint8, without the color subsampling that would smear small figures."""
     Image.fromarray(image).save(path, format='JPEG', quality=JPEG_QUALITY, subsampling=0)
 
 

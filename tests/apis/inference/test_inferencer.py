@@ -124,7 +124,7 @@ def test_toolkits_stand_side_by_side(make_inferencer, images):
             assert make_inferencer(task).draw(result).dtype == np.uint8
 
 
-def test_classes_and_colours_without_those_of_the_checkpoint(task, weights, config, images, tmp_path):
+def test_classes_and_colors_without_those_of_the_checkpoint(task, weights, config, images, tmp_path):
     checkpoint = torch.load(weights(task), weights_only=True)
     torch.save(checkpoint['state_dict'], tmp_path / 'bare.pth')
     bare = Inferencer(config(task), tmp_path / 'bare.pth', device='cpu')

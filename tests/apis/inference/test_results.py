@@ -90,7 +90,7 @@ def test_drawing_of_a_detection_changes_only_with_objects(make_inferencer, image
     assert np.abs(plain - expected).mean() < 5 < np.abs(drawn - expected).mean()
 
 
-def test_drawing_of_a_segmentation_has_the_colours_of_the_classes(make_inferencer, image):
+def test_drawing_of_a_segmentation_has_the_colors_of_the_classes(make_inferencer, image):
     inferencer = make_inferencer('segmentation')
     (result,) = inferencer(image)
     drawn = inferencer.draw(result, opacity=1.0)
