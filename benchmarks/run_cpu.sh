@@ -12,7 +12,6 @@ run op op 64x56x56 64x128x128 64x200x336 320x50x84 512x7x7 --kernel 111 111 111 
 run growth op 64x56x56 64x112x112 64x224x224 64x448x448 --kernel 111 223 447 895 "$@"
 for size in 224 512 800x1344; do
     for arch in hpx_former_s18 hb_former_s18; do
-        run "${arch}_$size" backbone $arch --size $size --rounds 5 --fuse "$@"
         run "${arch}_${size}_convformer" backbone $arch --size $size --rounds 5 --fuse --against convformer "$@"
     done
 done
