@@ -17,6 +17,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmhyena.checkpoints.official_blocks import convert_token_mixers
 from mmhyena.errors import CheckpointError
 from mmhyena.layers.learned_mask_attention import LearnedMaskAttention, roll_index
 
@@ -104,17 +105,7 @@ def convert_official_ibit(state_dict: Mapping[str, Tensor], in_channels: int = 3
             attention.setdefault(block[1], {})[block[2].removeprefix('attention.')] = value
         else:
             unknown.append(name)
-    if unknown:
-        raise CheckpointError(
-            f'{len(unknown)} keys of the official IBiT have no counterpart: {", ".join(sorted(unknown))}'
-        )
-    for index, layer in attention.items():
-        try:
-            converted = convert_official_ibit_layer(layer)
-        except CheckpointError as error:
-            raise CheckpointError(f'block {index}: {error}') from error
-        result |= {f'backbone.layers.{index}.token_mixer.{name}': value for name, value in converted.items()}
-    return result
+    return result | convert_token_mixers(attention, convert_official_ibit_layer, unknown, 'IBiT')
 
 
 def official_ibit_config(

@@ -17,6 +17,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmhyena.checkpoints.official_blocks import convert_token_mixers
 from mmhyena.checkpoints.official_nd import convert_official_nd, official_nd_config
 from mmhyena.errors import CheckpointError
 
@@ -94,17 +95,7 @@ def convert_official_nd_model(state_dict: Mapping[str, Tensor]) -> dict[str, Ten
             operators.setdefault(block[1], {})[block[2].removeprefix(_OPERATOR)] = value
         else:
             unknown.append(name)
-    if unknown:
-        raise CheckpointError(
-            f'{len(unknown)} keys of the official Hyena N-D have no counterpart: {", ".join(sorted(unknown))}'
-        )
-    for index, operator in operators.items():
-        try:
-            converted = convert_official_nd(operator)
-        except CheckpointError as error:
-            raise CheckpointError(f'block {index}: {error}') from error
-        result |= {f'backbone.layers.{index}.token_mixer.{name}': value for name, value in converted.items()}
-    return result
+    return result | convert_token_mixers(operators, convert_official_nd, unknown, 'Hyena N-D')
 
 
 def official_nd_model_config(
