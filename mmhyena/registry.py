@@ -85,11 +85,14 @@ DATASETS = _registry(
         'CIFAR100': 'mmhyena.datasets.classification',
         'CelebA': 'mmhyena.datasets.classification',
         'ClassFolders': 'mmhyena.datasets.class_folders',
+        'CocoByName': 'mmhyena.datasets.coco_by_name',
         'SolidVolumes': 'mmhyena.datasets.volumes',
         'TinyImageNet': 'mmhyena.datasets.classification',
     },
 )
-METRICS = _registry(root.METRICS, ['mmhyena.engine'])
+METRICS = _registry(
+    root.METRICS, ['mmhyena.engine'], toolkit_modules={'CocoMetricByName': 'mmhyena.datasets.coco_by_name'}
+)
 DATA_SAMPLERS = _registry(root.DATA_SAMPLERS, ['mmhyena.engine'])
 FUNCTIONS = _registry(root.FUNCTIONS, ['mmhyena.engine'])
 TRANSFORMS = _registry(root.TRANSFORMS, ['mmhyena.datasets.reading'])

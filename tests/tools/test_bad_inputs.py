@@ -409,6 +409,8 @@ def annotated(shapes, tmp_path) -> Path:
 def test_annotations(name, apply, expected, split, tools, annotated, capsys):
     """Through the check alone, which training runs as its first step: see the next test."""
     pytest.importorskip('mmdet')
+    if (name, split) == ('categories_reversed', 'val'):
+        pytest.skip('numbered by name: see test_class_order.py')
     file = annotated / f'annotations/instances_{split}.json'
     data = json.loads(file.read_text())
     apply(data)

@@ -7,6 +7,7 @@ mmdet numbers the classes in the order in which the file lists its categories, a
 from __future__ import annotations
 
 import difflib
+import filecmp
 import json
 import math
 from collections import Counter
@@ -75,6 +76,7 @@ def check_coco(
     if error:
         report.problem(f'{report.split} annotations {path}: {error}')
         return
+    _note_order(report, data['categories'])
     _count(report, data)
     paths = [str(Path(image_folder, image['file_name'])) for image in data['images']]
     sizes = [(image['width'], image['height']) for image in data['images']]
@@ -82,17 +84,17 @@ def check_coco(
 
 
 def same_annotations(first_file: str, second_file: str) -> bool | str:
-    """Whether two COCO files have the same images and categories, or why one of them cannot be read."""
-    if Path(first_file).resolve() == Path(second_file).resolve():
+    """Whether two COCO files hold the same, in whichever order, or why one of them cannot be read."""
+    if filecmp.cmp(first_file, second_file, shallow=False):
         return True
-    keys = []
+    contents = []
     for path in (first_file, second_file):
         data = read_coco(path)
         if isinstance(data, str):
             return f'{path} {data}'
-        images = sorted((str(image.get('id')), str(image.get('file_name'))) for image in data['images'])
-        keys.append((images, [(category.get('id'), category.get('name')) for category in data['categories']]))
-    return keys[0] == keys[1]
+        contents.append([{str(entry.get('id')): entry for entry in data[part]} for part in ('images', 'annotations')])
+        contents[-1].append([(category.get('id'), category.get('name')) for category in data['categories']])
+    return contents[0] == contents[1]
 
 
 def _categories_error(report: SplitReport, categories: Sequence[dict]) -> str | None:
@@ -114,13 +116,23 @@ def _categories_error(report: SplitReport, categories: Sequence[dict]) -> str | 
         hint = f' (did you mean {close[0]!r}?)' if close else ''
         none = 'none of the classes' if len(absent) == len(report.classes) else f'no class {absent[0]!r}{hint}'
         return f'it has {none} of {setting}, and its categories are {first(names, 10)}: write the same names in both'
-    expected = [name for name in names if name in report.classes]
-    if expected != list(report.classes):
-        return (
-            f'its categories are in the order {first(expected, 10)}, but {setting} in the order '
-            f'{first(report.classes, 10)}, so that names would be exchanged: write {setting}={tuple(expected)}'
-        ).replace("'", '"')
     return None
+
+
+def _note_order(report: SplitReport, categories: Sequence[dict]) -> None:
+    """Note whether categories have to be numbered by name, see :mod:`mmhyena.apis.checks.category_order`."""
+    listed = [category for category in categories if report.classes is None or category['name'] in report.classes]
+    ids = [category['id'] for category in listed]
+    names = tuple(category['name'] for category in listed)
+    report.by_name = ids != sorted(ids)
+    if report.classes is None or names == report.classes:
+        return
+    report.by_name = True
+    setting = f'{report.key}.metainfo.classes'
+    report.order_error = (
+        f'{report.split} annotations {report.source}: its categories are in the order {first(names, 10)}, but '
+        f'{setting} in the order {first(report.classes, 10)}, so that names would be exchanged: write {setting}={names}'
+    ).replace("'", '"')
 
 
 def _images_error(images: Sequence[dict]) -> str | None:

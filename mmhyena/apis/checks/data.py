@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from mmhyena.apis.checks.category_order import number_by_name
 from mmhyena.apis.checks.coco import check_coco, same_annotations
 from mmhyena.apis.checks.folders import check_class_folders, check_list, class_folders, folders_error
 from mmhyena.apis.checks.heads import heads_error
@@ -80,6 +81,8 @@ def inspect_data(
             _check_classes(cfg, report, metas[key], reference)
             if evaluated:
                 _check_evaluator(cfg, report)
+            if report.by_name:
+                number_by_name(cfg, report, node)
     _check_zero_labels(cfg, reports, metas)
     return reports
 
@@ -204,7 +207,9 @@ def _upright(node: Mapping[str, Any]) -> bool:
 def _look_at_label_maps(report: SplitReport, node: Any, dataset: Any, num: int) -> dict[str, Any]:
     prefix = dataset.data_prefix
     report.source = prefix.get('img_path') or ''
-    meta = {'reduce_zero_label': dataset.reduce_zero_label}
+    # Only a data set with classes of its own maps labels to the classes asked for.
+    fixed_labels = not type(dataset).METAINFO.get('classes')
+    meta = {'reduce_zero_label': dataset.reduce_zero_label, 'fixed_labels': fixed_labels}
     if not Path(report.source).is_dir():
         report.problem(f'{report.split} data {report.source} does not exist: correct {report.key}.data_prefix.img_path')
         return meta
@@ -291,10 +296,13 @@ def _check_classes(
     if known and known != report.classes:
         same = sorted(known) == sorted(report.classes)
         if same or len(known) != len(report.classes):
-            how = 'in another order' if same else f'{len(report.classes)} classes'
+            how = 'the classes in another order' if same else f'{len(report.classes)} classes'
+            remedy = f'set {report.key}.metainfo.classes to those'
+            if same and meta.get('fixed_labels'):
+                remedy = 'write the label maps in that order, or correct the names if they are wrong'
             report.problem(
                 f'{report.split} data has {how} ({first(report.classes, 10)}), but {source} has {len(known)} '
-                f'({first(known, 10)}): set {report.key}.metainfo.classes to those'
+                f'({first(known, 10)}): {remedy}'
             )
             return
         report.notes.append(f'{report.split}: classes are called {first(report.classes)}, in {source} {first(known)}')
@@ -319,7 +327,7 @@ def _check_evaluator(cfg: Config, report: SplitReport) -> None:
             continue
         same = same_annotations(file, report.source) if Path(file).exists() else f'{file} does not exist'
         if same is not True:
-            found = f'{file} has other images or categories' if same is False else same
+            found = f'{file} has other images, objects or categories' if same is False else same
             own = report.source
             report.problem(f'{key}.ann_file: {found}; the {report.split} set reads {own}: set {key}.ann_file={own}')
 

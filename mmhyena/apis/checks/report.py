@@ -22,6 +22,10 @@ class SplitReport:
         counts: Number of objects, images or labeled pixels of each class.
         unit: What ``counts`` counts.
         dropped: Number of objects that the data set leaves out, by reason.
+        by_name: Whether mmdet, which goes by the order of a COCO file's categories, would exchange names or the results
+            of single classes.
+        order_error: What to say if the file lists its categories in another order than the classes and nothing numbers
+            them by name.
         sizes: Number of images of each width and height among those looked at.
         problems: What is wrong and how to fix it, one line each.
         notes: What is unusual, and may be meant.
@@ -36,6 +40,8 @@ class SplitReport:
     counts: Counter[str] = field(default_factory=Counter)
     unit: str = 'images'
     dropped: Counter[str] = field(default_factory=Counter)
+    by_name: bool = False
+    order_error: str | None = None
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
