@@ -29,6 +29,7 @@ CONFIGS = {
 }
 SCOPES = dict(det='mmdet', seg='mmseg', cls='mmpretrain')
 REVERSED = CLASSES[::-1]
+SLOW = pytest.mark.slow
 
 
 class _Oracle(BaseModel):
@@ -260,7 +261,10 @@ def formatted(file: Path) -> str:
     return str(copy)
 
 
-@pytest.mark.parametrize('path', [relative, linked, through_a_linked_folder, copied, formatted])
+@pytest.mark.parametrize(
+    'path',
+    [relative, linked, pytest.param(through_a_linked_folder, marks=SLOW), pytest.param(copied, marks=SLOW), formatted],
+)
 def test_evaluator_reads_the_same_file_by_another_path(path, shapes, tmp_path):
     other = path(shapes / 'annotations/instances_val.json')
     code, metrics = evaluate(shapes, tmp_path, 'det', CLASSES, f'test_evaluator.ann_file={other}')
@@ -280,7 +284,10 @@ def fewer_objects(data: dict) -> None:
     data['annotations'].pop()
 
 
-@pytest.mark.parametrize('change', [fewer_images, moved_box, fewer_objects, reverse_categories])
+@pytest.mark.parametrize(
+    'change',
+    [pytest.param(fewer_images, marks=SLOW), moved_box, pytest.param(fewer_objects, marks=SLOW), reverse_categories],
+)
 def test_evaluator_reads_another_file(change, shapes, tmp_path, capsys):
     data = json.loads((shapes / 'annotations/instances_val.json').read_text())
     change(data)
