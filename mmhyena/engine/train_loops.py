@@ -8,13 +8,14 @@ saved but the position, and what happens in between (a validation, a restart) ch
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_rank
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
 from mmhyena.engine.placed_data import STEP, PlacedBatchSampler, placed_loader, seed_from
 from mmhyena.engine.schedules import follow_schedule
@@ -100,6 +101,7 @@ class IterTrainLoop(IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: dict | DataLoader, *args: Any, **kwargs: Any) -> None:
         loader = placed_loader(runner, dataloader)
+        _drop_single_sample(runner, loader)
         if isinstance(loader.batch_sampler, PlacedBatchSampler):
             with loader.batch_sampler.paused():
                 super().__init__(runner, loader, *args, **kwargs)
@@ -154,18 +156,21 @@ class IterTrainLoop(IterBasedTrainLoop):
 
 
 def _drop_single_sample(runner: Runner, loader: DataLoader) -> None:
-    """Drop the last batch of an epoch if it has one sample, over which batch normalization cannot or should not go."""
+    """Drop the last batch of a pass if it has one sample, over which batch normalization cannot or should not go."""
     batches = getattr(loader.batch_sampler, 'batch_sampler', None)
-    if type(batches) is not BatchSampler or batches.drop_last or batches.batch_size < 2:
+    size = getattr(batches, 'batch_size', None)
+    if getattr(batches, 'drop_last', None) is not False or not isinstance(size, int) or size < 2:
         return
-    samples = len(batches.sampler)  # type: ignore[arg-type]
+    sampler = getattr(batches, 'sampler', None)
+    if not isinstance(sampler, Sized) or isinstance(sampler, InfiniteSampler):  # the latter never ends a pass
+        return
     modules = runner.model.modules() if isinstance(runner.model, nn.Module) else ()
     normalized = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
-    if normalized and samples > 1 and samples % batches.batch_size == 1:
-        batches.drop_last = True
+    if normalized and len(sampler) > 1 and len(sampler) % size == 1:
+        batches.drop_last = True  # type: ignore[union-attr]
         runner.logger.warning(
-            f'the last batch of an epoch would have 1 sample of {samples}, and the model has batch normalization: that '
-            'batch is dropped; set train_dataloader.batch_size to another number to keep it'
+            f'the last batch of an epoch would have 1 sample of {len(sampler)}, and the model has batch normalization: '
+            'that batch is dropped; set train_dataloader.batch_size to another number to keep it'
         )
 
 

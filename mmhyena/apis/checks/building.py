@@ -90,15 +90,20 @@ def config_errors(cfg: Any, split: str = 'train') -> Iterator[None]:
     except Exception as error:
         if _is_between_ranks(error):
             raise
-        key = find_key(error, cfg, split)
+        remedy = _remedy(error)
+        # A batch of one image can come at any iteration, and is always a matter of the config.
+        key = find_key(error, cfg, split) or ('train_dataloader.batch_size' if remedy else None)
         if key is None:
             raise
-        raise UserError(f'{key}: {one_line(error)}{_remedy(error)}') from error
+        raise UserError(f'{key}: {one_line(error)}{remedy}') from error
 
 
 def _remedy(error: Exception) -> str:
     if 'Expected more than 1 value per channel' in str(error):
-        return ': batch normalization needs 2 images per batch or more: raise train_dataloader.batch_size'
+        return (
+            ': batch normalization needs 2 images per batch or more: raise train_dataloader.batch_size, or set '
+            'train_dataloader.drop_last=True'
+        )
     return ''
 
 
