@@ -23,7 +23,7 @@ from mmhyena.checkpoints.formats import identify
 from mmhyena.checkpoints.sources import fetch
 from mmhyena.errors import CheckpointError
 
-__all__ = ['read_checkpoint']
+__all__ = ['read_checkpoint', 'read_tensors']
 
 # Dicts that MMEngine puts beside the weights and relies on.
 _BESIDE = ('meta', 'message_hub', 'optimizer', 'ema_state_dict')
@@ -45,15 +45,7 @@ def read_checkpoint(source: str | Path) -> dict[str, Any]:
         CheckpointError: If it is missing, of another format, damaged, or holds anything that is not a weight.
     """
     source = str(source)
-    file = fetch(source)
-    if isinstance(file, io.BytesIO):
-        checkpoint = _read(file, source)
-    else:
-        try:
-            with file.open('rb') as stream:
-                checkpoint = _read(stream, source)
-        except OSError as error:
-            raise CheckpointError(f'{source} cannot be read: {error.strerror or error}') from error
+    checkpoint = read_tensors(source)
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(f'{source} holds a {type(checkpoint).__name__}, not a dict of weights')
     for key in _BESIDE:
@@ -63,13 +55,39 @@ def read_checkpoint(source: str | Path) -> dict[str, Any]:
     return dict(checkpoint)
 
 
-def _read(stream: BinaryIO, source: str) -> Any:
+def read_tensors(source: str | Path | BinaryIO, map_location: Any = 'cpu') -> Any:
+    """Read what ``torch.save`` or safetensors wrote, of any form, as :func:`read_checkpoint` does.
+
+    Args:
+        source: A file, an address, or an open file.
+        map_location: Where tensors go, as for ``torch.load``; those of safetensors go to the CPU.
+
+    Returns:
+        What was saved: a tensor, or a container of tensors.
+
+    Raises:
+        CheckpointError: If it is missing, of another format, damaged, or holds anything that is not a weight.
+    """
+    if not isinstance(source, (str, Path)):
+        return _read(source, str(getattr(source, 'name', 'an open file')), map_location)
+    source = str(source)
+    file = fetch(source)
+    if isinstance(file, io.BytesIO):
+        return _read(file, source, map_location)
+    try:
+        with file.open('rb') as stream:
+            return _read(stream, source, map_location)
+    except OSError as error:
+        raise CheckpointError(f'{source} cannot be read: {error.strerror or error}') from error
+
+
+def _read(stream: BinaryIO, source: str, map_location: Any) -> Any:
     if identify(stream, source) == 'safetensors':
         return _read_safetensors(stream, source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # about protocols of pickle; the error says what matters
-            return _load_weights_only(stream)
+            return _load_weights_only(stream, map_location)
     # The content is not trusted: whatever it makes torch raise says that it is no checkpoint.
     except Exception as error:
         raise CheckpointError(f'{source} {_reason(error)}') from error
@@ -93,12 +111,12 @@ def _read_safetensors(stream: BinaryIO, source: str) -> dict[str, Any]:
     return state if meta is None else dict(meta=meta, state_dict=state)
 
 
-def _load_weights_only(stream: BinaryIO) -> Any:
+def _load_weights_only(stream: BinaryIO, map_location: Any) -> Any:
     if _has_safe_globals():
         with torch.serialization.safe_globals([*_allowed(), (_history_method, 'builtins.getattr')]):
-            return torch.load(stream, map_location='cpu', weights_only=True)
+            return torch.load(stream, map_location=map_location, weights_only=True)
     # There is no list of allowed classes yet; this unpickler is as strict as the one of weights_only.
-    return torch.load(stream, map_location='cpu', pickle_module=_RestrictedPickle, weights_only=False)
+    return torch.load(stream, map_location=map_location, pickle_module=_RestrictedPickle, weights_only=False)
 
 
 def _has_safe_globals() -> bool:
