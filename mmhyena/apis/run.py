@@ -16,6 +16,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mmhyena.apis.amp import use_bfloat16
 from mmhyena.apis.checks.building import config_errors
 from mmhyena.apis.checks.data import check_data, saved_classes
 from mmhyena.apis.checks.pipelines import name_files
@@ -96,6 +97,7 @@ def evaluate(
     show_dir: str | None = None,
     tta: bool = False,
     fuse: bool = True,
+    amp: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
     hooks: Sequence[Hook] = (),
@@ -111,6 +113,7 @@ def evaluate(
         show_dir: Where to draw the predictions on every image.
         tta: Test-time augmentation as the config's ``tta_model`` and ``tta_pipeline`` say.
         fuse: Whether to fuse the model on a CPU, see :func:`mmhyena.apis.fuse_for_inference`.
+        amp: Whether to run under bfloat16 autocast, see :func:`mmhyena.apis.amp.use_bfloat16`.
         cfg_options: Overrides with dotted keys.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         hooks: Further hooks of the run.
@@ -148,6 +151,8 @@ def evaluate(
             runner.logger.info(f'Loaded {checkpoint}')
         if fuse and get_device() == 'cpu':
             fuse_for_inference(model)
+        if amp:
+            use_bfloat16(tested, get_device())
         if out is not None and out.endswith('.pkl'):
             runner.test_evaluator.metrics.append(_dump_predictions(toolkit, out))
         for hook in hooks:

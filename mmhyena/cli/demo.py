@@ -33,6 +33,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument('--opacity', type=float, default=0.45, help='of masks and label maps, 0 to 1 (default: 0.45)')
     parser.add_argument('--max-pixels', type=int, default=50_000_000, help='largest image taken (default: 50000000)')
     parser.add_argument('--no-fuse', action='store_true', help='do not fuse the blocks of the model on a CPU')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast; long convolutions stay in float32')
     parser.add_argument('--top-k', type=int, default=5, help='classes shown for each classified image (default: 5)')
     add_verbose_argument(parser)
     return parser.parse_args(argv)
@@ -67,7 +68,12 @@ def run(args: argparse.Namespace) -> None:
     out_dir = make_folder(args.out_dir, '--out-dir')
     targets = output_names(images, out_dir, '--out-dir')
     inferencer = Inferencer(
-        args.model, args.checkpoint, device=args.device, fuse=not args.no_fuse, max_pixels=args.max_pixels
+        args.model,
+        args.checkpoint,
+        device=args.device,
+        fuse=not args.no_fuse,
+        max_pixels=args.max_pixels,
+        amp=args.amp,
     )
     broken: list[str] = []
     results = inferencer.stream(images, batch_size=args.batch_size, skipped=lambda _, error: broken.append(str(error)))

@@ -23,6 +23,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument('--show-dir', help='draw the predictions on every test image into this folder')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_pipeline")
     parser.add_argument('--no-fuse', action='store_true', help='do not fuse the blocks of the model on a CPU')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast; long convolutions stay in float32')
     add_run_arguments(parser)
     return parser.parse_args(argv)
 
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
         show_dir=args.show_dir,
         tta=args.tta,
         fuse=not args.no_fuse,
+        amp=args.amp,
         cfg_options=parse_overrides(args.cfg_options),
         launcher=args.launcher,
     )

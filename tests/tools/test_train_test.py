@@ -111,6 +111,21 @@ def test_train_writes_checkpoint_and_validates(trained):
     assert len(logged(work_dir, METRIC[scope])) == 1
 
 
+@pytest.mark.slow
+def test_bfloat16_gives_the_metrics_of_float32(trained, test, tmp_path):
+    scope, config, work_dir, options = trained
+    out, checkpoint = tmp_path / 'metrics.json', str(last_checkpoint(work_dir))
+    common = [config, checkpoint, '--work-dir', str(tmp_path), '--out', str(out)]
+    metrics = []
+    for amp in ([], ['--amp']):
+        assert test([*common, *amp, '--cfg-options', *options]) == 0
+        metrics.append(json.loads(out.read_text())[METRIC[scope]])
+    # Accuracy is in percent and of three images; the others are of many pixels and boxes.
+    assert metrics[1] == pytest.approx(metrics[0], abs={'mmdet': 0.02, 'mmseg': 2, 'mmpretrain': 34}[scope])
+    log = ''.join(file.read_text() for file in tmp_path.glob('*/*.log'))
+    assert log.count('bfloat16: ') == 1
+
+
 def test_test_reports_what_validation_reported(trained, test, tmp_path):
     scope, config, work_dir, options = trained
     out, predictions = tmp_path / 'metrics.json', tmp_path / 'predictions.pkl'

@@ -14,6 +14,7 @@ from mmengine.device import get_device
 from mmengine.registry import MODELS
 from torch import nn
 
+from mmhyena.apis.amp import use_bfloat16
 from mmhyena.apis.checks.building import config_errors
 from mmhyena.apis.checks.values import check_model
 from mmhyena.apis.config import load_config
@@ -44,6 +45,7 @@ class Inferencer:
         device: 'cpu', 'cuda', 'cuda:1', ...; None takes an accelerator if there is one.
         fuse: Whether to fuse the model on a CPU, see :func:`mmhyena.apis.fuse_for_inference`.
         max_pixels: Larger images are refused.
+        amp: Whether to run under bfloat16 autocast, see :func:`mmhyena.apis.amp.use_bfloat16`.
 
     Raises:
         UserError: If the config, the checkpoint or the device is not usable.
@@ -66,6 +68,7 @@ class Inferencer:
         device: str | None = None,
         fuse: bool = True,
         max_pixels: int = MAX_PIXELS,
+        amp: bool = False,
     ) -> None:
         if max_pixels < 1:
             raise UserError(f'max_pixels must be at least 1, got {max_pixels}')
@@ -82,6 +85,8 @@ class Inferencer:
         self.model = built.to(device).eval()
         if fuse and torch.device(device).type == 'cpu':
             fuse_for_inference(self.model)
+        if amp:
+            use_bfloat16(self.model, device)
         with config_errors(cfg):
             self._inferencer = TASK_INFERENCERS[self.task](cfg, self.model, meta)
         self.classes = self._inferencer.classes
