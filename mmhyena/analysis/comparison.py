@@ -103,17 +103,20 @@ def set_backbone(cfg: Config, backbone: Mapping[str, Any], channels: Sequence[in
     """Put a backbone into the config of a detector, segmentor or classifier, in place.
 
     Args:
-        cfg: A config whose neck and heads read four feature maps, or the last one.
+        cfg: A config whose neck and heads read all feature maps that the backbone returns, or one of them.
         backbone: Config of the backbone.
-        channels: Channels of its feature maps.
+        channels: Channels of the feature maps of its four stages.
     """
     model = cfg.model
+    # A classifier's backbone returns one map, of which heads say nothing; detectors may read fewer stages than four.
+    stages = model.backbone.get('out_indices', range(len(channels)))
+    returned = [channels[stage] for stage in ([stages] if isinstance(stages, int) else stages)]
     kept = {key: model.backbone[key] for key in ('out_indices', 'gap_before_final_norm') if key in model.backbone}
     model.backbone = dict(backbone, **kept)
     for part in (model.get('neck'), model.get('decode_head'), model.get('auxiliary_head'), model.get('head')):
         if part and 'in_channels' in part:
             many = isinstance(part.in_channels, (list, tuple))
-            part.in_channels = list(channels) if many else channels[part.get('in_index', -1)]
+            part.in_channels = returned if many else returned[part.get('in_index', -1)]
 
 
 class Records:

@@ -16,7 +16,7 @@ from mmhyena.datasets.shapes import (
 )
 from mmhyena.datasets.shapes.figures import Figure, random_figure
 from mmhyena.datasets.shapes.photos import BACKGROUNDS, MATERIALS, load_photo, split_region
-from mmhyena.datasets.shapes.scene import _Canvas, image_rng
+from mmhyena.datasets.shapes.scene import Canvas, image_rng
 
 SIZE = (128, 160)
 
@@ -89,7 +89,7 @@ def test_the_problem_has_small_hidden_and_cut_figures(scenes):
 def test_no_figure_is_invisible():
     """Also where its color comes from the background, a figure changes what was seen there."""
     for index in range(80):
-        canvas = _Canvas(image_rng(0, 'train', index, 'scene'), 'train', SIZE)
+        canvas = Canvas(image_rng(0, 'train', index, 'scene'), 'train', SIZE)
         for _ in range(5):
             canvas.place()
         change = np.abs(canvas.image - canvas.background).mean(axis=2)
@@ -98,12 +98,12 @@ def test_no_figure_is_invisible():
 
 
 def test_single_always_shows_its_figure(monkeypatch):
-    painted, paint = [], _Canvas.paint
+    painted, paint = [], Canvas.paint
 
     def record(canvas, figure, **kwargs):
         painted.append((paint(canvas, figure, **kwargs), figure.name))
 
-    monkeypatch.setattr(_Canvas, 'paint', record)
+    monkeypatch.setattr(Canvas, 'paint', record)
     for index in range(60):
         render_single(index, index % len(CLASSES))
         assert painted[-1] == (True, CLASSES[index % len(CLASSES)])

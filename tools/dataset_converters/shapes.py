@@ -1,6 +1,9 @@
 """Generate the Shapes data set: COCO, ADE20K-style and ImageNet-style trees in one folder.
 
-Example: python tools/dataset_converters/shapes.py --out data/shapes --train 1200 --val 150 --size 160
+Examples:
+    python tools/dataset_converters/shapes.py --out data/shapes --train 1200 --val 150 --size 160
+    python tools/dataset_converters/shapes.py --out data/shapes_far_context --variant far-context
+    python tools/dataset_converters/shapes.py --out data/shapes_canvas/2 --train 0 --val 38 --size 320 --figure-side 160
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import sys
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmhyena.datasets.manifest import DatasetFolderError
-from mmhyena.datasets.shapes import DEFAULT_CLS_SIZE, generate_shapes
+from mmhyena.datasets.shapes import DEFAULT_CLS_SIZE, VARIANTS, generate_shapes
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -27,14 +30,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='folder of the data set, e.g. data/shapes')
     parser.add_argument('--train', type=int, default=1200, help='training images (default: 1200)')
     parser.add_argument('--val', type=int, default=150, help='validation images (default: 150)')
-    parser.add_argument('--size', type=parse_size, default=(160, 160), help='side or HxW in pixels (default: 160)')
+    parser.add_argument('--size', type=parse_size, help='side or HxW in pixels (default: 160; far-context: 192)')
     parser.add_argument('--cls-train', type=int, help='classification training images (default: as --train)')
     parser.add_argument('--cls-val', type=int, help='classification validation images (default: as --val)')
     parser.add_argument(
         '--cls-size',
         type=int,
-        default=DEFAULT_CLS_SIZE,
-        help=f'side of the classification images in pixels (default: {DEFAULT_CLS_SIZE})',
+        help=f'side of the classification images in pixels (default: {DEFAULT_CLS_SIZE}; far-context: as --size)',
+    )
+    parser.add_argument(
+        '--variant', choices=VARIANTS, default='standard', help='far-context: a distant mark gives the class of figures'
+    )
+    parser.add_argument(
+        '--figure-side', type=int, help='sizes of figures and their number per area as in images of this side'
     )
     parser.add_argument('--seed', type=int, default=0, help='same seed, same bytes (default: 0)')
     parser.add_argument('--force', action='store_true', help='replace a Shapes data set that has other parameters')

@@ -37,8 +37,12 @@ first. Read them with mmdet's ``CocoDataset``, mmseg's ``BaseSegDataset`` (``met
 Masks hold the visible pixels only: where figures overlap, the later one wins, and what lies outside the image is not
 counted. A figure is placed only where it and every earlier one keep at least ``MIN_VISIBLE_FRACTION`` of their pixels
 (and ``MIN_VISIBLE_PIXELS`` of them), so no unlabelled scrap is left over and every instance has ``iscrowd`` 0.
+
+``variant='far-context'`` writes the same tree for a data set in which what decides lies far away, see
+:mod:`mmhyena.datasets.shapes.far_context`.
 """
 
+from mmhyena.datasets.shapes.far_context import FAR_GAP, render_far_context
 from mmhyena.datasets.shapes.figures import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE
 from mmhyena.datasets.shapes.scene import (
     MIN_VISIBLE_FRACTION,
@@ -48,19 +52,22 @@ from mmhyena.datasets.shapes.scene import (
     render_scene,
     render_single,
 )
-from mmhyena.datasets.shapes.writer import DEFAULT_CLS_SIZE, generate_shapes
+from mmhyena.datasets.shapes.writer import DEFAULT_CLS_SIZE, VARIANTS, generate_shapes
 
 __all__ = [
     'CLASSES',
     'DEFAULT_CLS_SIZE',
+    'FAR_GAP',
     'MIN_VISIBLE_FRACTION',
     'MIN_VISIBLE_PIXELS',
     'PALETTE',
     'SEG_CLASSES',
     'SEG_PALETTE',
     'SPLITS',
+    'VARIANTS',
     'Scene',
     'generate_shapes',
+    'render_far_context',
     'render_scene',
     'render_single',
 ]

@@ -28,7 +28,7 @@ SHADOW = 0.4
 SENSOR_NOISE = (0.004, 0.018)
 BACKGROUND_SCALE = (0.7, 2.2)  # photograph pixels per image pixel
 
-_STREAMS = {'scene': 0, 'single': 1}
+_STREAMS = {'scene': 0, 'single': 1, 'far-context': 2, 'far-context single': 3}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,14 @@ def image_rng(seed: int, split: str, index: int, stream: str) -> np.random.Gener
     return np.random.default_rng([seed, SPLITS.index(split), _STREAMS[stream], index])
 
 
-def render_scene(index: int, *, seed: int = 0, split: str = 'train', size: tuple[int, int] = (160, 160)) -> Scene:
+def render_scene(
+    index: int,
+    *,
+    seed: int = 0,
+    split: str = 'train',
+    size: tuple[int, int] = (160, 160),
+    figure_side: int | None = None,
+) -> Scene:
     """Render detection and segmentation image number ``index``.
 
     Args:
@@ -73,12 +80,17 @@ def render_scene(index: int, *, seed: int = 0, split: str = 'train', size: tuple
         seed: Seed of the data set.
         split: ``'train'`` or ``'val'``.
         size: Height and width, pixels, at least 32.
+        figure_side: Side of the square image whose figure sizes and number of figures per area the image takes over,
+            pixels; a larger ``size`` then shows more of the same figures. None for the sizes that belong to ``size``.
 
     Raises:
         ValueError: unknown split, or a side below 32.
     """
-    canvas = _Canvas(image_rng(seed, split, index, 'scene'), split, size)
-    for _ in range(canvas.rng.integers(FIGURES[0], FIGURES[1] + 1)):
+    canvas = Canvas(image_rng(seed, split, index, 'scene'), split, size, figure_side)
+    count = int(canvas.rng.integers(FIGURES[0], FIGURES[1] + 1))
+    if figure_side is not None:
+        count = max(1, round(count * size[0] * size[1] / figure_side**2))
+    for _ in range(count):
         canvas.place()
     return canvas.finish()
 
@@ -96,7 +108,7 @@ def render_single(
     Raises:
         ValueError: unknown split, or a side below 32.
     """
-    canvas = _Canvas(image_rng(seed, split, index * len(CLASSES) + label, 'single'), split, size)
+    canvas = Canvas(image_rng(seed, split, index * len(CLASSES) + label, 'single'), split, size)
     rng, (h, w) = canvas.rng, size
     side = min(h, w)
     if rng.random() < 0.5:
@@ -109,13 +121,17 @@ def render_single(
     return canvas.finish().image
 
 
-class _Canvas:
+class Canvas:
     """A scene while it is painted, back to front."""
 
-    def __init__(self, rng: np.random.Generator, split: str, size: tuple[int, int]) -> None:
-        if min(size) < MIN_SIDE:
+    def __init__(
+        self, rng: np.random.Generator, split: str, size: tuple[int, int], figure_side: int | None = None
+    ) -> None:
+        smallest = min(*size, size[0] if figure_side is None else figure_side)
+        if smallest < MIN_SIDE:
             raise ValueError(f'size is {size[0]}x{size[1]}; both sides must be at least {MIN_SIDE} pixels')
         self.rng, self.split, self.size = rng, split, size
+        self.largest = MAX_SIZE_SHARE * (min(size) if figure_side is None else figure_side)
         self.image = jitter_color(rng, random_crop(rng, BACKGROUNDS, split, size, BACKGROUND_SCALE))  # (H, W, 3)
         self.background = self.image.copy()
         self.owner = np.full(size, -1, dtype=np.int16)
@@ -127,8 +143,7 @@ class _Canvas:
     def place(self) -> None:
         """Put one more figure where the rule of visibility holds; give up after a few tries."""
         name = CLASSES[self.rng.integers(len(CLASSES))]
-        largest = MAX_SIZE_SHARE * min(self.size)
-        size = MIN_SIZE * (largest / MIN_SIZE) ** self.rng.beta(*SIZE_BETA)
+        size = MIN_SIZE * (self.largest / MIN_SIZE) ** self.rng.beta(*SIZE_BETA)
         for _ in range(PLACING_TRIES):
             if self.paint(random_figure(self.rng, name, size, *self._position(size))):
                 return
@@ -181,10 +196,16 @@ class _Canvas:
         full = np.append(self.full_areas, full_area)
         return bool(np.all(left >= np.maximum(MIN_VISIBLE_PIXELS, MIN_VISIBLE_FRACTION * full)))
 
-    def finish(self) -> Scene:
-        """Add sensor noise and close the scene."""
+    def mark(self, figure: Figure, color: np.ndarray) -> None:
+        """Paint ``figure`` in one ``color``, RGB in [0, 1], as a part of the background that has no label."""
+        rows, columns = np.arange(self.size[0])[:, None], np.arange(self.size[1])[None]
+        cover = np.clip(0.5 - figure.distance(columns, rows), 0.0, 1.0)[..., None]
+        self.image += cover * (color - self.image)
+
+    def finish(self, label: int | None = None) -> Scene:
+        """Add sensor noise and close the scene; ``label`` is the class of all figures instead of their own."""
         sigma = self.rng.uniform(*SENSOR_NOISE)
         noisy = self.image + sigma * self.rng.standard_normal(self.image.shape, dtype=np.float32)
         image = (np.clip(noisy, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
-        labels = np.array([CLASSES.index(f.name) for f in self.figures], dtype=np.int64)
+        labels = np.array([CLASSES.index(f.name) if label is None else label for f in self.figures], dtype=np.int64)
         return Scene(image, self.owner, labels, np.array(self.full_areas, dtype=np.int64))

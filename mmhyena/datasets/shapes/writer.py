@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mmhyena.datasets.manifest import Counter, GeneratedFolder, Progress
+from mmhyena.datasets.shapes.far_context import FAR_MIN_SIDE, render_far_context
 from mmhyena.datasets.shapes.figures import CLASSES
 from mmhyena.datasets.shapes.scene import SPLITS, Scene, render_scene, render_single
 
@@ -19,6 +20,7 @@ DEFAULT_CLS_SIZE = 64
 VERSION = 5
 """Version of the pictures; raised whenever the same parameters would give other pixels or another tree."""
 
+VARIANTS = ('standard', 'far-context')
 JPEG_QUALITY = 95
 ADE_NAMES = {'train': 'training', 'val': 'validation'}
 OWN_ENTRIES = (*SPLITS, 'images', 'annotations', 'classification')
@@ -29,11 +31,13 @@ def generate_shapes(
     *,
     train: int = 1200,
     val: int = 150,
-    size: int | tuple[int, int] = 160,
+    size: int | tuple[int, int] | None = None,
     seed: int = 0,
     cls_train: int | None = None,
     cls_val: int | None = None,
-    cls_size: int = DEFAULT_CLS_SIZE,
+    cls_size: int | None = None,
+    variant: str = 'standard',
+    figure_side: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> bool:
@@ -43,11 +47,16 @@ def generate_shapes(
         out: Folder of the data set; created if missing.
         train: Number of training images for detection and segmentation.
         val: Number of validation images.
-        size: Side of these images, or (height, width), pixels.
+        size: Side of these images, or (height, width), pixels; by default 160, and 192 for ``'far-context'``.
         seed: Seed; the same parameters give the same bytes.
         cls_train: Number of classification images to train on, ``train`` by default.
         cls_val: Number of classification images to validate on, ``val`` by default.
-        cls_size: Side of the classification images, pixels.
+        cls_size: Side of the classification images, pixels; by default 64, and the shorter side of ``size`` for the
+            variant ``'far-context'``.
+        variant: ``'standard'``, or ``'far-context'``: figures that look alike, whose class a distant mark gives, see
+            :mod:`mmhyena.datasets.shapes.far_context`.
+        figure_side: Side of the images whose figure sizes and figures per area these images take over, pixels, so that
+            a larger ``size`` shows more of the same; see :func:`~mmhyena.datasets.shapes.scene.render_scene`.
         force: Replace a Shapes data set that has other parameters.
         progress: Called as ``progress(done, total)`` after every image.
 
@@ -59,7 +68,16 @@ def generate_shapes(
         ValueError: a parameter is out of range.
         OSError: ``out`` cannot be written.
     """
+    far = variant == 'far-context'
+    if size is None:
+        size = FAR_MIN_SIDE if far else 160
     height, width = (size, size) if isinstance(size, int) else size
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is '{variant}'; it must be one of {', '.join(VARIANTS)}")
+    if far and figure_side is not None:
+        raise ValueError('figure_side belongs to the standard variant: figures of far-context have one range of sizes')
+    if cls_size is None:
+        cls_size = min(height, width) if far else DEFAULT_CLS_SIZE
     parameters: dict[str, Any] = {
         'train': train,
         'val': val,
@@ -68,13 +86,16 @@ def generate_shapes(
         'cls_train': train if cls_train is None else cls_train,
         'cls_val': val if cls_val is None else cls_val,
         'cls_size': cls_size,
+        # Left out by default, so that folders of earlier versions stay valid.
+        **({'variant': variant} if far else {}),
+        **({} if figure_side is None else {'figure_side': figure_side}),
     }
     for name in ('train', 'val', 'cls_train', 'cls_val', 'seed'):
         if parameters[name] < 0:
             raise ValueError(f'{name} is {parameters[name]}; it must not be negative')
     # Fails on a bad size before anything on disk is touched.
-    render_scene(0, size=(height, width))
-    render_single(0, 0, size=(cls_size, cls_size))
+    _render_scene(0, 'train', parameters)
+    _render_single(0, 0, 'train', parameters)
 
     folder = GeneratedFolder(out, 'Shapes', VERSION, parameters, OWN_ENTRIES)
     if not folder.open(force):
@@ -85,6 +106,20 @@ def generate_shapes(
         _write_singles(folder.root, split, parameters, counter)
     folder.close()
     return True
+
+
+def _render_scene(index: int, split: str, parameters: dict) -> Scene:
+    shared = dict(seed=parameters['seed'], split=split, size=tuple(parameters['size']))
+    if 'variant' in parameters:
+        return render_far_context(index, **shared)
+    return render_scene(index, **shared, figure_side=parameters.get('figure_side'))
+
+
+def _render_single(index: int, label: int, split: str, parameters: dict) -> np.ndarray:
+    shared = dict(seed=parameters['seed'], split=split, size=(parameters['cls_size'],) * 2)
+    if 'variant' in parameters:
+        return render_far_context(index, label=label, **shared).image
+    return render_single(index, label, **shared)
 
 
 def _write_scenes(root: Path, split: str, parameters: dict, counter: Counter) -> None:
@@ -98,7 +133,7 @@ def _write_scenes(root: Path, split: str, parameters: dict, counter: Counter) ->
     annotations: list[dict] = []
     panoptic: list[dict] = []
     for index in range(parameters[split]):
-        scene = render_scene(index, seed=parameters['seed'], split=split, size=size)
+        scene = _render_scene(index, split, parameters)
         name = f'{index:06d}'
         path = folders[0] / f'{name}.jpg'
         save_jpeg(path, scene.image)
@@ -125,10 +160,9 @@ def _write_singles(root: Path, split: str, parameters: dict, counter: Counter) -
     base = root / 'classification' / split
     for name in CLASSES:
         (base / name).mkdir(parents=True, exist_ok=True)
-    side = parameters['cls_size']
     for number in range(parameters[f'cls_{split}']):
         index, label = divmod(number, len(CLASSES))
-        image = render_single(index, label, seed=parameters['seed'], split=split, size=(side, side))
+        image = _render_single(index, label, split, parameters)
         save_jpeg(base / CLASSES[label] / f'{CLASSES[label]}_{index:06d}.jpg', image)
         counter.step()
 

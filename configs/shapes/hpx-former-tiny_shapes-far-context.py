@@ -1,0 +1,32 @@
+"""Tiny HyenaPixel classifier on far-context Shapes: a control, since global pooling sees the mark wherever it is.
+
+Reproduces nothing published.
+Expected: not measured. Hardware: CPU.
+Data: python tools/dataset_converters/shapes.py --out data/shapes_far_context --variant far-context
+Command: python tools/train.py configs/shapes/hpx-former-tiny_shapes-far-context.py
+"""
+
+_base_ = 'hpx-former-tiny_shapes.py'
+data_root = 'data/shapes_far_context/classification'
+image_size = 192
+# No crop, which could lose the mark.
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(image_size, image_size), interpolation='bicubic'),
+    dict(type='PackInputs'),
+]
+tta_pipeline = [
+    *test_pipeline[:-1],
+    dict(
+        type='TestTimeAug',
+        transforms=[[dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)], [dict(type='PackInputs')]],
+    ),
+]
+train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
+test_dataloader = val_dataloader
