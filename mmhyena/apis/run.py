@@ -28,7 +28,7 @@ from mmhyena.apis.resume import make_resumable, resume_from, run_training
 from mmhyena.apis.toolkits import Toolkit, use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
-from mmhyena.engine import DrawPredictionsHook
+from mmhyena.engine import DrawPredictionsHook, FlexibleRunner
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import make_folder, make_folder_of
 from mmhyena.utils.memory import keep_freed_memory
@@ -81,7 +81,9 @@ def train(
         runner = build_runner(cfg)
         name_files(runner)
         _log_notes(runner, notes)
-        if checkpoint is not None and isinstance(runner, Runner):  # FlexibleRunner builds its model when it trains
+        if checkpoint is not None:
+            if isinstance(runner, FlexibleRunner):  # would build its model when it trains
+                runner.model = runner.strategy.build_model(runner.model)
             load_weights(_unwrap(runner.model), checkpoint, cfg.load_from)
             del checkpoint
         run_training(runner)

@@ -51,8 +51,9 @@ def test_an_infinite_loss_stops_the_run(tmp_path):
 class HalfPrecision(OptimWrapper):
     """The part of AmpOptimWrapper that skips steps, which MMEngine's refuses to be without a GPU."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, scale: float) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, scale: float, static: bool = False) -> None:
         super().__init__(optimizer)
+        self.new_scale = scale if static else None
         self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=scale)
 
     def backward(self, loss: torch.Tensor, **options) -> None:
@@ -61,7 +62,7 @@ class HalfPrecision(OptimWrapper):
 
     def step(self, **options) -> None:
         self.loss_scaler.step(self.optimizer)
-        self.loss_scaler.update()
+        self.loss_scaler.update(self.new_scale)
 
 
 class Overflow(Hook):
@@ -95,6 +96,39 @@ def test_steps_that_mixed_precision_skips_are_counted_apart(max_skipped, steps, 
         with pytest.raises(TrainingDivergedError, match=r'iteration 5: .* not finite in 5 steps in a row'):
             run_training(runner)
     assert overflow.skipped == min(6, steps)
+
+
+class OverflowAtFirst(Hook):
+    """Makes the loss of the first iterations infinite."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.model.factor = float('inf') if runner.iter < self.steps else 1.0
+
+
+@pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'), reason='loss scaling on a CPU needs torch 2.3')
+@pytest.mark.parametrize('options', [{}, dict(fused=True)], ids=['plain', 'fused'])
+@pytest.mark.parametrize('overflows, stops', [(4, False), (5, True)])
+def test_steps_skipped_at_a_static_scale_are_counted_apart(overflows, stops, options, tmp_path):
+    """The scale does not fall, and yet a skipped step leaves the weights as they are."""
+    hook = dict(type='mmhyena.FiniteLossHook', max_steps=1, max_skipped=5)
+    cfg = config(tmp_path, custom_hooks=[hook])
+    make_resumable(cfg)
+    cfg.experiment_name = f'static{time.monotonic_ns()}'
+    runner = Runner.from_cfg(cfg)
+    optimizer = torch.optim.SGD(runner.model.parameters(), lr=0.1, **options)
+    runner.optim_wrapper = HalfPrecision(optimizer, scale=512.0, static=True)
+    runner.register_hook(OverflowAtFirst(overflows), priority='VERY_HIGH')
+    if stops:
+        with pytest.raises(TrainingDivergedError, match=r'iteration 5: .* not finite in 5 steps in a row'):
+            run_training(runner)
+    else:
+        run_training(runner)
+        assert not optimizer._optimizer_step_post_hooks
+    assert runner.model.weight.isfinite().all()
+    assert torch.equal(runner.model.weight, torch.ones(4)) == stops
 
 
 def test_weights_that_are_not_finite_replace_nothing(tmp_path):
