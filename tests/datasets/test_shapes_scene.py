@@ -163,3 +163,15 @@ def test_splits_use_disjoint_parts_of_every_photograph():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         render_scene(0, **arguments)
+
+
+def test_images_larger_than_the_photographs_and_more_of_the_same_figures():
+    # The photographs' validation parts have fewer than 480 pixels, so windows take all of one side.
+    for index in range(8):
+        assert render_scene(index, split='val', size=(480, 480), figure_side=160).image.shape == (480, 480, 3)
+    small = [render_scene(index, size=(96, 96)) for index in range(20)]
+    large = [render_scene(index, size=(192, 192), figure_side=96) for index in range(20)]
+    count = [sum(len(scene.labels) for scene in scenes) for scenes in (small, large)]
+    area = [np.concatenate([scene.full_areas for scene in scenes]).mean() for scenes in (small, large)]
+    assert 3 < count[1] / count[0] < 5
+    assert 0.7 < area[1] / area[0] < 1.4

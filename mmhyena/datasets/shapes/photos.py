@@ -77,9 +77,11 @@ def random_crop(
     height, width = size
     factor = min(rng.uniform(*scale), (right - left) / width, (bottom - top) / height)
     box_w, box_h = width * factor, height * factor
-    x = rng.uniform(left, right - box_w)
-    y = rng.uniform(top, bottom - box_h)
-    crop = photo.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + box_w, y + box_h))
+    # Where the window takes all of the photograph, rounding must not carry it outside.
+    x = rng.uniform(left, max(left, right - box_w))
+    y = rng.uniform(top, max(top, bottom - box_h))
+    box = (x, y, min(x + box_w, right), min(y + box_h, bottom))
+    crop = photo.resize((width, height), Image.Resampling.BILINEAR, box=box)
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(crop, dtype=np.float32) / 255.0
