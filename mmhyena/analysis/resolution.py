@@ -1,7 +1,7 @@
 """Testing a trained model at other resolutions, with its long kernels as trained or resampled.
 
-Two things grow in an image that has more pixels: its objects, or what surrounds them. The first is tested by scaling the
-images of the test pipeline, the second needs larger images of objects of the same size.
+Two things grow in an image that has more pixels: its objects, or what surrounds them. The first is tested by scaling
+the images of the test pipeline, the second needs larger images of objects of the same size.
 """
 
 from __future__ import annotations
