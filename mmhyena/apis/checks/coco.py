@@ -10,6 +10,7 @@ import difflib
 import filecmp
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ def check_coco(
 
 def same_annotations(first_file: str, second_file: str) -> bool | str:
     """Whether two COCO files hold the same, in whichever order, or why one of them cannot be read."""
-    if filecmp.cmp(first_file, second_file, shallow=False):
+    if os.path.samefile(first_file, second_file) or filecmp.cmp(first_file, second_file, shallow=False):
         return True
     contents = []
     for path in (first_file, second_file):
