@@ -6,6 +6,7 @@ training) are compared with the official formula first; if they disagree no spee
     python -m benchmarks.compare op 64x56x56 --kernel 111
     python -m benchmarks.compare backbone hpx_former_s18 --size 512 --mode train --batch 2
     python -m benchmarks.compare backbone hpx_former_s18 --size 224 512 800x1344 --fuse --against elementary official
+    python -m benchmarks.compare backbone hb_former_s18 --size 224 --fuse --amp --against elementary convformer convnext
     python -m benchmarks.compare model configs/shapes/upernet_hpx-former-tiny_shapes.py --mode train
 """
 
@@ -26,7 +27,15 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.harness import check_agreement, machine_facts, peak_bytes, saved_bytes, time_pairs, write_csv
+from benchmarks.harness import (
+    check_agreement,
+    machine_facts,
+    peak_bytes,
+    relative_error,
+    saved_bytes,
+    time_pairs,
+    write_csv,
+)
 from benchmarks.loss_step import LossStep
 from benchmarks.official_formula import as_official_formula
 from mmhyena.apis.config import load_config
@@ -36,6 +45,9 @@ from mmhyena.errors import UserError
 from mmhyena.layers import LongConv
 from mmhyena.registry import MODELS
 from mmhyena.utils.cli import make_folder_of, parse_size, run_cli
+
+PEERS = dict(convformer='convformer_s18', convnext='convnext_tiny')
+"""Networks of timm of a similar size, by the names that ``--against`` takes."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,8 +64,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--against',
         nargs='+',
         default=['official'],
-        help='official (formula), elementary (the same model, not fused), convformer (timm), or config files '
-        '(default: official)',
+        help='official (formula), elementary (the same model, not fused), convformer or convnext (timm), or config '
+        'files (default: official)',
     )
     parser.add_argument('--fuse', action='store_true', help='fuse ours for inference (mmhyena.apis.fuse_for_inference)')
     parser.add_argument('--size', nargs='+', default=['224'], help='image sizes like 512 or 800x1344')
@@ -65,7 +77,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--clock', choices=['wall', 'cpu'], default='wall', help='cpu: processor time, for a busy machine'
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
-    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.add_argument(
+        '--amp', action='store_true', help='bfloat16 autocast on both sides; the error against float32 is shown as well'
+    )
     parser.add_argument('--compile', action='store_true', help='torch.compile both sides')
     parser.add_argument(
         '--tolerance',
@@ -150,15 +164,15 @@ def _baseline(against: str, model: nn.Module, official: nn.Module, args: argpars
         return copy.deepcopy(model)
     if against.endswith('.py'):
         return _from_config(against, args)
-    if against != 'convformer':
-        raise UserError(f'--against {against} is not official, elementary, convformer or a config file (*.py)')
+    if against not in PEERS:
+        raise UserError(f'--against {against} is not official, elementary, {", ".join(PEERS)} or a config file (*.py)')
     try:
         import timm
     except ImportError as error:
-        raise UserError('--against convformer needs timm: pip install timm') from error
-    convformer = timm.create_model('convformer_s18')
-    convformer.forward = convformer.forward_features
-    return convformer
+        raise UserError(f'--against {against} needs timm: pip install timm') from error
+    peer = timm.create_model(PEERS[against])
+    peer.forward = peer.forward_features
+    return peer
 
 
 def run_case(case: Case, args: argparse.Namespace) -> list[dict]:
@@ -169,6 +183,8 @@ def run_case(case: Case, args: argparse.Namespace) -> list[dict]:
     error = _agreement(case, x, args, args.tolerance or _tolerance(args))
     clock = 'cuda' if x.is_cuda else args.clock
     shared = dict(case=case.name, mode=args.mode, batch=args.batch, fused=args.fuse, clock=clock, error=f'{error:.1e}')
+    if args.amp:
+        shared.update(amp='bfloat16', error_to_float32=_error_to_float32(case.ours, x, args))
     measure = _compare_memory if args.mode == 'memory' else _compare_time
     return [
         dict(shared, against=name, **measure(case.ours, baseline, x, args)) for name, baseline in case.baselines.items()
@@ -226,6 +242,14 @@ def _step(module: nn.Module, x: Tensor, args: argparse.Namespace) -> Callable[[]
         _backward(_call(module, x, args))
 
     return evaluate if args.mode == 'eval' else train
+
+
+@torch.no_grad()
+def _error_to_float32(module: nn.Module, x: Tensor, args: argparse.Namespace) -> str:
+    """Return the largest relative error of an output under autocast."""
+    outs = _call(module, x, args)
+    exact = _call(module, x, argparse.Namespace(**{**vars(args), 'amp': False}))
+    return f'{max(map(relative_error, outs, exact)):.1e}'
 
 
 def _agreement(case: Case, x: Tensor, args: argparse.Namespace, tolerance: float) -> float:

@@ -18,7 +18,10 @@ def fuse_for_inference(model: nn.Module) -> FusionReport:
     a LayerScale, hooks or a replaced ``forward`` runs as before. Results are the same up to rounding.
 
     The model is put into evaluation mode and cannot be trained afterwards. The keys of its state dict stay, and weights
-    loaded later take effect. Elsewhere than on a CPU, with gradients and under autocast it runs as before.
+    loaded later take effect. Elsewhere than on a CPU and with gradients it runs as before.
+
+    Under bfloat16 autocast fused blocks keep the residual path and all but the products in float32, and round each
+    weight once: at least as accurate as autocast of their parts, and faster.
 
     Args:
         model: Any model; blocks are found at any depth.

@@ -8,9 +8,13 @@ only take the place of blocks whose parts all are what their constructors made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
@@ -18,15 +22,19 @@ from mmhyena.errors import UserError
 from mmhyena.layers.depthwise import DepthwiseConv1d, DepthwiseConv2d, keeps_size
 from mmhyena.layers.fusible import why_not_fusible
 from mmhyena.layers.hyena import BidirectionalHyena, GatedMixer, HyenaPixel
+from mmhyena.layers.kernel_cache import KernelCache
 from mmhyena.layers.long_conv import LongConv
 from mmhyena.layers.metaformer import MetaFormerBlock, Mlp, Scale
 from mmhyena.ops import (
     add_residual,
     autocast_dtype,
+    depthwise_conv_channels_last,
+    fold_star_relu,
     is_inference,
     linear,
     map_tiles,
     needs_tiles,
+    no_autocast,
     norm_mlp_residual,
     row_tiles,
     unpadded_depthwise_conv,
@@ -69,6 +77,7 @@ def fuse_blocks(model: nn.Module) -> FusionReport:
                 continue
             # As torch's parametrizations and FSDP do: references to the block and its state-dict keys stay valid.
             module.__class__ = FusedMetaFormerBlock
+            cast(FusedMetaFormerBlock, module)._rounded = KernelCache()
         report.fused.append(name)
     return report
 
@@ -77,9 +86,14 @@ class FusedMetaFormerBlock(MetaFormerBlock):
     """A MetaFormer block in evaluation, as two operators instead of a dozen modules.
 
     Made by :func:`fuse_blocks` alone. Parameters are read in every forward, so weights loaded later take effect. With
-    gradients, under autocast, on another device than the CPU, while a graph is recorded and as soon as a part was
-    replaced or has hooks, the block runs its modules as :class:`MetaFormerBlock` does.
+    gradients, on another device than the CPU, while a graph is recorded and as soon as a part was replaced or has
+    hooks, the block runs its modules as :class:`MetaFormerBlock` does.
+
+    Under bfloat16 autocast linear layers and short convolutions are computed in bfloat16, from weights that are rounded
+    once per version; all else, the residual path included, is computed in float32, and so is the result.
     """
+
+    _rounded: KernelCache
 
     def train(self, mode: bool = True) -> FusedMetaFormerBlock:
         """Stay in evaluation mode.
@@ -89,63 +103,112 @@ class FusedMetaFormerBlock(MetaFormerBlock):
         """
         if mode:
             raise UserError('this model is fused for inference and cannot be trained; build it again without fusing it')
+        self._rounded.clear()
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x`` ``(B, *spatial, C)``; same shape out."""
-        is_served = x.device.type == 'cpu' and is_inference() and autocast_dtype(x) is None
-        if not is_served or _why_parts_not_fusible(self):
+        if x.device.type != 'cpu' or not is_inference() or _why_parts_not_fusible(self):
             return super().forward(x)
-        x = _mix(self, x).contiguous()
-        norm, mlp = self.norm2, self.mlp
-        return norm_mlp_residual(
-            x,
-            (norm.weight, norm.bias),
-            norm.eps,
-            mlp.fc1.weight,
-            mlp.fc2.weight,
-            mlp.act.scale,
-            mlp.act.bias,
-            res_scale=_factor(self.res_scale2),
-            out=x,
-        )
+        weights = _weights_of(self)
+        if (dtype := autocast_dtype(x)) is not None:
+            is_single = all(tensor.dtype == torch.float32 for tensor in weights.tensors())
+            if dtype != torch.bfloat16 or x.dtype not in (torch.float32, dtype) or not is_single:
+                return super().forward(x)
+            weights = self._rounded.get(dtype, weights.tensors(), partial(weights.rounded, dtype))
+        return _forward(self, x if dtype is None else x.float(), weights)
 
 
-def _mix(block: MetaFormerBlock, x: Tensor) -> Tensor:
-    """Return the sum of the first branch and the scaled ``x`` ``(B, *spatial, C)`` in a new tensor."""
+class _MixerWeights(NamedTuple):
+    """Linear layers and short convolution of a gated mixer; names are those of its parts."""
+
+    in_proj: tuple[Tensor, Tensor | None]
+    short_conv: tuple[Tensor, Tensor | None]
+    out_proj: tuple[Tensor, Tensor | None]
+
+
+class _MlpWeights(NamedTuple):
+    """Arguments of :func:`mmhyena.ops.norm_mlp_residual`."""
+
+    fc1: Tensor
+    fc2: Tensor
+    scale: Tensor | None
+    bias: Tensor
+
+
+class _Weights(NamedTuple):
+    """What a block computes its products with; no mixer if that is called."""
+
+    mixer: _MixerWeights | None
+    mlp: _MlpWeights
+
+    def tensors(self) -> list[Tensor]:
+        """Return all of them."""
+        mixer = () if self.mixer is None else chain(*self.mixer)
+        return [tensor for tensor in (*mixer, *self.mlp) if tensor is not None]
+
+    def rounded(self, dtype: torch.dtype) -> _Weights:
+        """Return the weights in half precision, each rounded once."""
+
+        def half(pair: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+            return pair[0].to(dtype), None if pair[1] is None else pair[1].to(dtype)
+
+        fc1, fc2, scale, bias = self.mlp
+        if scale is not None:
+            fc2, bias = fold_star_relu(fc2, scale, bias)
+        mixer = None if self.mixer is None else _MixerWeights(*map(half, self.mixer))
+        return _Weights(mixer, _MlpWeights(fc1.to(dtype), fc2.to(dtype), None, bias.to(dtype)))
+
+
+def _weights_of(block: MetaFormerBlock) -> _Weights:
+    mixer, mlp, weights = block.token_mixer, block.mlp, None
+    if isinstance(mixer, GatedMixer) and _why_mixer_not_fusible(block.norm1, mixer) is None:
+        parts = mixer.in_proj, mixer.short_conv, mixer.out_proj
+        weights = _MixerWeights(*((part.weight, part.bias) for part in parts))
+    return _Weights(weights, _MlpWeights(mlp.fc1.weight, mlp.fc2.weight, mlp.act.scale, mlp.act.bias))
+
+
+def _forward(block: MetaFormerBlock, x: Tensor, weights: _Weights) -> Tensor:
+    """Return the output of a block for ``x`` ``(B, *spatial, C)`` in the type of ``x``."""
     norm, mixer, scale = block.norm1, block.token_mixer, _factor(block.res_scale1)
-    if isinstance(mixer, GatedMixer) and _why_mixer_not_fusible(norm, mixer) is None:
-        flat = mixer.flatten(x)  # (B, *axes, C)
-        if needs_tiles(flat, mixer.in_proj.out_features):
-            return _gated_mix_in_tiles(norm, mixer, flat, scale).view_as(x)
-        wide = linear(norm(flat), mixer.in_proj.weight, mixer.in_proj.bias).movedim(-1, 1)  # (B, 3C, *axes)
-        product, gate = mixer.split_gate(mixer.short_conv(wide).movedim(1, -1))
-        mixed = mixer.long_conv(mixer.gate_norm(product).movedim(-1, 1)).movedim(1, -1)
-        branch = linear(mixer.out_norm(gate * mixed), mixer.out_proj.weight, mixer.out_proj.bias).view_as(x)
+    if weights.mixer is None:
+        y = add_residual(mixer(norm(x)), x, scale)
     else:
-        branch = mixer(norm(x))
-    return add_residual(branch, x, scale)
+        with no_autocast(x.device):
+            y = _gated_mix(norm, mixer, mixer.flatten(x), weights.mixer, scale).view_as(x)
+    y, norm = y.contiguous(), block.norm2
+    return norm_mlp_residual(
+        y, (norm.weight, norm.bias), norm.eps, *weights.mlp, res_scale=_factor(block.res_scale2), out=y
+    )
 
 
-def _gated_mix_in_tiles(norm: nn.Module, mixer: GatedMixer, x: Tensor, scale: Tensor | None) -> Tensor:
-    """Return ``scale * x + mixer(norm(x))`` for ``x`` ``(B, *axes, C)``; only the long convolution sees all rows."""
-    project, conv = mixer.in_proj, mixer.short_conv
+def _gated_mix(norm: nn.Module, mixer: GatedMixer, x: Tensor, weights: _MixerWeights, scale: Tensor | None) -> Tensor:
+    """Return ``scale * x + mixer(norm(x))`` for ``x`` ``(B, *axes, C)``, in tiles if that becomes wide.
 
-    def gates(wide: Tensor) -> tuple[Tensor, Tensor]:
-        product, gate = mixer.split_gate(unpadded_depthwise_conv(wide, conv.weight, conv.bias))
+    Only the long convolution has to see all rows. Gates and norms are computed in the type of ``x``.
+    """
+    dtype = weights.in_proj[0].dtype
+
+    def widen(rows: Tensor) -> Tensor:
+        return linear(norm(rows).to(dtype), *weights.in_proj)
+
+    def gates(wide: Tensor, conv: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+        product, gate = mixer.split_gate(conv(wide, *weights.short_conv).to(x.dtype))
         return mixer.gate_norm(product), gate
 
-    product, gate = map_tiles(
-        x,
-        lambda rows: linear(norm(rows), project.weight, project.bias),
-        gates,
-        width=project.out_features,
-        reach=conv.kernel_size[0] // 2,
-    )
+    def project(gated: Tensor) -> Tensor:
+        return linear(mixer.out_norm(gated).to(dtype), *weights.out_proj)
+
+    width = mixer.in_proj.out_features
+    if not needs_tiles(x, width):
+        product, gate = gates(widen(x), depthwise_conv_channels_last)
+        mixed = mixer.long_conv(product.movedim(-1, 1)).movedim(1, -1)
+        return add_residual(project(gate * mixed), x, scale)
+    reach = mixer.short_conv.kernel_size[0] // 2
+    product, gate = map_tiles(x, widen, partial(gates, conv=unpadded_depthwise_conv), width, reach)
     mixed = mixer.long_conv(product.movedim(-1, 1)).movedim(1, -1)
     for out, here, rows in row_tiles(gate, mixed, x):  # the result takes the place of the gate
-        branch = linear(mixer.out_norm(out * here), mixer.out_proj.weight, mixer.out_proj.bias)
-        add_residual(branch, rows, scale, out=out)
+        add_residual(project(out * here), rows, scale, out=out)
     return gate
 
 

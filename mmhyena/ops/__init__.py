@@ -2,8 +2,8 @@
 
 from mmhyena.ops.backends import BACKENDS, current_backend, use_backend
 from mmhyena.ops.constants import constant
-from mmhyena.ops.cpu.depthwise import depthwise_conv, unpadded_depthwise_conv
-from mmhyena.ops.cpu.mlp import add_residual, linear, norm_mlp_residual, star_relu, star_relu_mlp
+from mmhyena.ops.cpu.depthwise import depthwise_conv, depthwise_conv_channels_last, unpadded_depthwise_conv
+from mmhyena.ops.cpu.mlp import add_residual, fold_star_relu, linear, norm_mlp_residual, star_relu, star_relu_mlp
 from mmhyena.ops.cpu.tiles import map_tiles, needs_tiles, row_tiles
 from mmhyena.ops.long_conv import (
     PreparedKernel,
@@ -33,6 +33,8 @@ __all__ = [
     'constant',
     'current_backend',
     'depthwise_conv',
+    'depthwise_conv_channels_last',
+    'fold_star_relu',
     'is_compiling',
     'is_dynamo_compiling',
     'is_exporting',

@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = [
     'autocast_dtype',
     'has_onednn',
+    'has_onednn_bfloat16',
     'in_functorch',
     'is_compiling',
     'is_dynamo_compiling',
@@ -101,3 +102,9 @@ def _autocast_dtype(device: str) -> torch.dtype | None:
 def has_onednn() -> bool:
     """Whether oneDNN's operators are available and switched on."""
     return torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+
+
+def has_onednn_bfloat16() -> bool:
+    """Whether oneDNN's operators take bfloat16 on this processor; whether they gain by it is another question."""
+    name = '_is_mkldnn_bf16_supported'
+    return has_onednn() and hasattr(torch.ops.mkldnn, name) and bool(getattr(torch.ops.mkldnn, name)())

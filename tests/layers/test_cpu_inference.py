@@ -98,14 +98,74 @@ def test_half_precision_model(dtype):
     assert got.dtype == dtype and (got - want).norm() < 0.02 * want.norm()
 
 
+def under_autocast(model, x, dtype=torch.bfloat16):
+    with torch.no_grad(), torch.autocast('cpu', dtype=dtype):
+        return model(x)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize('name', MIXERS)
-def test_autocast_runs_the_parts(name, fused_calls):
-    block, x = make_block(name), torch.randn(2, 6, 8, 16)
-    with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16):
-        want = block(x)
-        fuse_blocks(block)
-        got = block(x)
-    assert torch.equal(got, want) and not fused_calls
+@pytest.mark.parametrize('res_scale', [False, True])
+@pytest.mark.parametrize('shape', [(2, 6, 8, 16), (1, 1, 1, 16), (1, 5, 9, 16)])
+@pytest.mark.parametrize('in_tiles', [False, True])
+def test_bfloat16_is_as_accurate_as_the_parts_under_autocast(
+    name, res_scale, shape, in_tiles, fused_calls, monkeypatch
+):
+    block, x = make_block(name, res_scale=res_scale), torch.randn(shape)
+    want, elementary = block(x), under_autocast(block, x)
+    if in_tiles:
+        monkeypatch.setattr(cpu.tiles, 'LARGE', 0)
+        monkeypatch.setattr(cpu.tiles, 'TILE', 48 * 10)
+    fuse_blocks(block)
+    got = under_autocast(block, x)
+    assert len(fused_calls) == 1 and got.dtype == torch.float32
+    assert got.ne(want).any()
+    assert (got - want).norm() < max(1.25 * (elementary - want).norm(), 0.004 * want.norm())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('arch', ['hpx_former_tiny', 'hb_former_tiny'])
+def test_bfloat16_backbones_are_as_accurate_as_their_parts(arch):
+    torch.manual_seed(0)
+    model, x = HyenaFormer(arch=arch).eval(), torch.randn(2, 3, 96, 64)
+    want, elementary = model(x), under_autocast(model, x)
+    fuse_for_inference(model)
+    for got, parts, exact in zip(under_autocast(model, x), elementary, want, strict=True):
+        assert (got - exact).norm() <= (parts - exact).norm() < 0.05 * exact.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', MIXERS)
+def test_bfloat16_weights_follow_those_they_are_rounded_from(name):
+    fused, other, x = make_fused(name), make_block(name), torch.randn(1, 6, 8, 16)
+    before = under_autocast(fused, x)
+    for parameter in other.parameters():
+        parameter.mul_(1.5)
+    fused.load_state_dict(other.state_dict())
+    got, want = under_autocast(fused, x), other(x)
+    assert (got - want).norm() < 0.03 * want.norm() < (got - before).norm()
+    for parameter in fused.parameters():
+        parameter.data.mul_(0.5)  # unseen by the version counter
+    fused.eval()
+    assert (under_autocast(fused, x) - got).norm() > 0.03 * got.norm()
+
+
+@pytest.mark.parametrize('make', [lambda block: block.double(), lambda block: block.bfloat16()])
+def test_autocast_of_other_types(make, fused_calls):
+    block = make(make_block())
+    x = torch.randn(2, 6, 8, 16).to(block.norm1.weight.dtype)
+    want = under_autocast(block, x)
+    fuse_blocks(block)
+    got = under_autocast(block, x)
+    assert (got - want).norm() <= 0.02 * want.norm()
+
+
+@pytest.mark.skipif(not hasattr(torch, 'get_autocast_dtype'), reason='no float16 autocast on a CPU before torch 2.4')
+def test_float16_autocast_runs_the_parts(fused_calls):
+    block, x = make_block('conv'), torch.randn(2, 6, 8, 16)
+    want = under_autocast(block, x, torch.float16)
+    fuse_blocks(block)
+    assert torch.equal(under_autocast(block, x, torch.float16), want) and not fused_calls
 
 
 def test_gradients_and_graphs_run_the_parts(fused_calls):

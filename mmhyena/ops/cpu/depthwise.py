@@ -13,7 +13,7 @@ from torch import Tensor
 from mmhyena.ops.autograd import elementary_grads, takes_custom_function
 from mmhyena.ops.mode import autocast_dtype, has_onednn
 
-__all__ = ['depthwise_conv', 'unpadded_depthwise_conv']
+__all__ = ['depthwise_conv', 'depthwise_conv_channels_last', 'unpadded_depthwise_conv']
 
 # Elements of the input that are convolved at a time for the weight's gradient: about what the caches hold.
 TILE = 2**19
@@ -33,6 +33,19 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     if _uses_custom_backward(x, weight, bias):
         return _DepthwiseConv.apply(x, weight, bias)
     return _conv(x, weight, bias)
+
+
+def depthwise_conv_channels_last(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return :func:`depthwise_conv` of ``(B, L, C)`` or ``(B, H, W, C)`` in the same form.
+
+    Args:
+        x: The feature map with channels last.
+        weight: ``(C, 1, k)`` or ``(C, 1, kh, kw)``, odd.
+        bias: ``(C,)``.
+    """
+    if x.dim() == 3:  # as a row of pixels: only 2-D convolutions have a form with channels last
+        return depthwise_conv(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias)[:, :, 0].movedim(1, -1)
+    return depthwise_conv(x.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
 
 
 def unpadded_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

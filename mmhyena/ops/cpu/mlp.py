@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmhyena.ops.autograd import elementary_grads, takes_custom_function
-from mmhyena.ops.mode import autocast_dtype, has_onednn, is_inference
+from mmhyena.ops.mode import autocast_dtype, has_onednn, has_onednn_bfloat16, is_inference
 
-__all__ = ['add_residual', 'linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
+__all__ = ['add_residual', 'fold_star_relu', 'linear', 'norm_mlp_residual', 'star_relu', 'star_relu_mlp']
 
 # Hidden activations of a tile, in elements: beyond about 4 MiB they fall out of the cache (docs/performance.md).
 TILE = 2**20
@@ -27,13 +27,18 @@ SAVED_TILE = 2**22
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def _fits_onednn(*tensors: Tensor | None) -> bool:
+def _fits_onednn(x: Tensor, *others: Tensor | None) -> bool:
+    tensors = [x, *(t for t in others if t is not None)]
     return (
         has_onednn()
         and hasattr(torch.ops.mkldnn, '_linear_pointwise')
-        and all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and has_onednn_bfloat16()))
         and all(
-            t is None or (t.device.type == 'cpu' and t.dtype == torch.float32 and t.numel() > 0 and t.is_contiguous())
+            type(t) in (Tensor, torch.nn.Parameter)
+            and t.device.type == 'cpu'
+            and t.dtype == x.dtype
+            and t.numel() > 0
+            and t.is_contiguous()
             for t in tensors
         )
     )
@@ -244,9 +249,24 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 def add_residual(branch: Tensor, x: Tensor, scale: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """Return ``scale * x + branch``, all ``(..., C)`` and ``scale`` ``(C,)`` or None for 1, into ``out`` if given."""
+    branch = branch.to(x.dtype)
     if scale is None:
         return torch.add(branch, x, out=out)
     return torch.addcmul(branch, x, scale, out=out)
+
+
+def fold_star_relu(fc2: Tensor, scale: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of ``fc2(scale * t + bias)`` as a linear layer of ``t``: StarReLU is ``t = relu(x) ** 2``.
+
+    Args:
+        fc2: ``(C, hidden)``.
+        scale: ``(1,)``.
+        bias: ``(1,)``.
+
+    Returns:
+        Weight ``(C, hidden)`` and bias ``(C,)``.
+    """
+    return scale * fc2, bias * fc2.sum(1)
 
 
 def norm_mlp_residual(
@@ -255,12 +275,14 @@ def norm_mlp_residual(
     eps: float,
     fc1: Tensor,
     fc2: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     bias: Tensor,
     res_scale: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Return ``res_scale * x + star_relu_mlp(layer_norm(x), ...)``, tile by tile; not differentiable.
+
+    Products are computed in the type of ``fc1``, all else in that of ``x``.
 
     Args:
         x: ``(..., C)``.
@@ -268,8 +290,8 @@ def norm_mlp_residual(
         eps: The norm's epsilon.
         fc1: As in :func:`star_relu_mlp`, and so ``fc2``, ``scale`` and ``bias``.
         fc2: ``(C, hidden)``.
-        scale: ``(1,)``.
-        bias: ``(1,)``.
+        scale: ``(1,)``, or None if ``fc2`` and ``bias`` are those of :func:`fold_star_relu`.
+        bias: ``(1,)``, or ``(C,)`` without ``scale``.
         res_scale: ``(C,)``, or None for 1.
         out: Contiguous tensor to write into, which may be ``x`` itself.
     """
@@ -277,7 +299,10 @@ def norm_mlp_residual(
     flat = x.reshape(-1, x.shape[-1])
     tile = _tile_rows(flat, fc1.shape[0], TILE)
     for rows, part in zip(flat.split(tile), y.view(flat.shape).split(tile)):
-        relu = _product(F.layer_norm(rows, rows.shape[-1:], *norm, eps), fc1, relu=True)
-        mixed = _product(_scale_square(relu, scale, bias, relu), fc2)
+        relu = _product(F.layer_norm(rows, rows.shape[-1:], *norm, eps).to(fc1.dtype), fc1, relu=True)
+        if scale is None:
+            mixed = _product(relu.mul_(relu), fc2, bias)
+        else:
+            mixed = _product(_scale_square(relu, scale, bias, relu), fc2)
         add_residual(mixed, rows, res_scale, out=part)
     return y

@@ -68,7 +68,8 @@ def _wide_tiles(
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the first row of each tile and the widened rows around it, in a buffer that the next tile reuses."""
     height, both = image.shape[0], 2 * reach
-    buffer = image.new_empty(rows + both, *image.shape[1:-1], width)  # row 0 is row top - reach of the image
+    first = widen(image[: min(rows + reach, height)])
+    buffer = first.new_empty(rows + both, *image.shape[1:-1], width)  # row 0 is row top - reach of the image
     buffer[:both] = 0
     done = 0
     for top in range(0, height, rows):
@@ -77,7 +78,7 @@ def _wide_tiles(
         bottom = min(top + rows, height)
         stop = min(bottom + reach, height)
         if stop > done:
-            buffer[done - top + reach : stop - top + reach] = widen(image[done:stop])
+            buffer[done - top + reach : stop - top + reach] = widen(image[done:stop]) if done else first
             done = stop
         tile = buffer[: bottom - top + both]
         tile[done - top + reach :] = 0
