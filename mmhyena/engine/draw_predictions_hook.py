@@ -19,10 +19,11 @@ __all__ = ['DrawPredictionsHook']
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
-    """Draws the prediction on every test image with the toolkit's visualizer.
+    """Draws the prediction on every test image, beside the ground truth if the test pipeline loads it.
 
-    The hooks of the toolkits name a picture by its image's name alone, so that images of one name from several folders
-    overwrite each other.
+    The toolkits' hooks name a picture after the image's base name, so that images of the same name in several folders
+    overwrite one another. The toolkits' visualizers draw what :func:`mmhyena.visualization.draw_sample` does not:
+    panoptic predictions.
 
     Args:
         out_dir: Where the pictures go.
@@ -49,7 +50,9 @@ class DrawPredictionsHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
         """Draw the images of one batch."""
-        import mmcv  # there wherever a toolkit is, and not needed by the other hooks
+        import mmcv  # installed with every toolkit, and not needed by the other hooks
+
+        from mmhyena.visualization import draw_sample
 
         visualizer = Visualizer.get_current_instance()
         for sample in outputs or ():
@@ -59,11 +62,12 @@ class DrawPredictionsHook(Hook):
             image = mmcv.imfrombytes(get(path), channel_order='rgb')
             file = self._target(str(path))
             file.parent.mkdir(parents=True, exist_ok=True)
-            if hasattr(visualizer, 'visualize_cls'):
-                visualizer.visualize_cls(image, sample, out_file=str(file), name=file.stem)
+            picture = draw_sample(image, sample, visualizer.dataset_meta or {}, self.score_thr)
+            if picture is None:
+                options = dict(data_sample=sample, out_file=str(file), pred_score_thr=self.score_thr)
+                visualizer.add_datasample(file.stem, image, **options)
             else:
-                options = {} if 'pred_sem_seg' in sample else {'pred_score_thr': self.score_thr}
-                visualizer.add_datasample(file.stem, image, data_sample=sample, out_file=str(file), **options)
+                mmcv.imwrite(picture[..., ::-1], str(file))
 
     def _target(self, path: str) -> Path:
         """Return the file of an image's picture: below ``out_dir`` as the image lies below the folder of all."""

@@ -29,7 +29,7 @@ def test_picture_and_json_for_each_image(pattern, demo, task, images, config, we
     assert demo([source, str(config(task)), str(weights(task)), *options]) == 0
     for picture in out.glob('*.png'):
         with Image.open(picture) as image:
-            assert image.size == (512, 512)
+            assert image.size == (64, 64)
     assert len(list(out.glob('*.png'))) == len(list(out.glob('*.json'))) == expected
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.endswith(f'in {expected} images: pictures and json files are in {out}')

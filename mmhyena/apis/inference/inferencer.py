@@ -1,4 +1,4 @@
-"""Inference on images for all three tasks: files, arrays, PIL images or tensors in, typed results out."""
+"""Inference for all three tasks: files, arrays, PIL images, tensors or videos in, typed results out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.inference.images import MAX_PIXELS, ImageLike, list_images, to_bgr
 from mmhyena.apis.inference.results import Result
 from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
+from mmhyena.apis.inference.video import Frame, Video, is_video
 from mmhyena.apis.model_index import IndexedModel, find_model, read_weights
 from mmhyena.apis.pretrained import use_init_cfg
 from mmhyena.apis.toolkits import use_toolkit
@@ -30,9 +32,6 @@ from mmhyena.checkpoints import read_checkpoint
 from mmhyena.errors import UserError
 
 __all__ = ['Inferencer']
-
-_LONGEST_ENLARGED = 8192
-_LONGEST_DRAWN = 32768  # matplotlib takes less than 65536 pixels a side
 
 
 class Inferencer:
@@ -107,33 +106,46 @@ class Inferencer:
 
     def stream(
         self,
-        images: ImageLike | Iterable[ImageLike],
+        images: ImageLike | Video | Iterable[ImageLike | Frame],
         batch_size: int = 1,
-        skipped: Callable[[ImageLike, UserError], None] | None = None,
+        skipped: Callable[[Any, UserError], None] | None = None,
     ) -> Iterator[Result]:
-        """Yield the results of ``images`` as they are ready; see :meth:`__call__`.
+        """Yield results lazily, in order, batch by batch; see :meth:`__call__`.
+
+        No more than one batch is read ahead, so that videos and generators of any length need bounded memory.
 
         Args:
-            images: As in :meth:`__call__`.
+            images: As in :meth:`__call__`; also a video: its file name, or a
+                :class:`~mmhyena.apis.inference.video.Video` for a camera or part of a file.
             batch_size: Images per forward pass.
-            skipped: Called with an image that cannot be used, and why; the others go on. By default that is an error.
+            skipped: Called with each image that cannot be used and the reason, after which the next image is taken. By
+                default the reason is raised.
+
+        Examples:
+            >>> for result in inferencer.stream('street.mp4', batch_size=4):
+            ...     picture = inferencer.draw(result)
         """
         if not isinstance(batch_size, numbers.Integral) or isinstance(batch_size, bool) or batch_size < 1:
             raise UserError(f'the batch size must be a whole number and at least 1, got {batch_size!r}')
-        waiting = self._read(list_images(images), skipped)
+        listed: Iterable[ImageLike | Frame] = Video(images) if is_video(images) else list_images(images)
+        waiting = self._read(listed, skipped)
         while chunk := list(islice(waiting, int(batch_size))):
             samples = self._inferencer.predict([array for _, array in chunk])
             for (image, array), sample in zip(chunk, samples):
-                source = str(image) if isinstance(image, (str, Path)) else None
-                yield self._inferencer.result(sample, image=array, source=source)
+                origin: dict[str, Any] = {}
+                if isinstance(image, Frame):
+                    origin = dict(source=image.source, frame=image.index, seconds=image.seconds)
+                elif isinstance(image, (str, Path)):
+                    origin = dict(source=str(image))
+                yield self._inferencer.result(sample, image=array, **origin)
 
     def _read(
-        self, images: Iterable[ImageLike], skipped: Callable[[ImageLike, UserError], None] | None
-    ) -> Iterator[tuple[ImageLike, np.ndarray]]:
+        self, images: Iterable[ImageLike | Frame], skipped: Callable[[Any, UserError], None] | None
+    ) -> Iterator[tuple[ImageLike | Frame, np.ndarray]]:
         """Yield images and their pixels."""
         for image in images:
             try:
-                array = to_bgr(image, self.max_pixels)
+                array = to_bgr(image.image if isinstance(image, Frame) else image, self.max_pixels)
                 self._inferencer.check_size(image, array)
             except UserError as error:
                 if skipped is None:
@@ -142,32 +154,24 @@ class Inferencer:
                 continue
             yield image, array
 
-    def draw(
-        self, result: Result, score_thr: float = 0.3, opacity: float = 0.45, top_k: int = 5, min_side: int = 480
-    ) -> np.ndarray:
-        """Draw a result on its image with the toolkit's visualizer.
+    def draw(self, result: Result, score_thr: float = 0.3, opacity: float = 0.45, top_k: int = 5) -> np.ndarray:
+        """Draw a result on its image, at the size of the image.
 
         Args:
-            result: What this object returned.
+            result: One of this object's results.
             score_thr: Detected objects with a lower score are left out.
             opacity: Of masks and label maps, from 0 to 1.
-            top_k: How many of the most likely classes of a classifier are written.
-            min_side: Smaller images are enlarged by a whole factor to at least this many pixels a side, so that
-                lines and letters stay legible; strips by less, so that the long side stays below 8192 pixels.
+            top_k: Number of the most likely classes of a classifier that are written.
 
         Returns:
             RGB (H, W, 3), uint8.
 
         Raises:
-            UserError: If an option is out of range, or the image is too long to be drawn.
+            UserError: If an option is out of range.
         """
         if not 0 <= opacity <= 1:
             raise UserError(f'opacity must be from 0 to 1, got {opacity}')
-        short, long = sorted(result.image.shape[:2])
-        if long > _LONGEST_DRAWN:
-            raise UserError(f'an image of {long} pixels on one side cannot be drawn: the limit is {_LONGEST_DRAWN}')
-        factor = max(1, min(-(-min_side // short), _LONGEST_ENLARGED // long))
-        return self._inferencer.draw(result.enlarged(factor), score_thr=score_thr, opacity=opacity, top_k=top_k)
+        return self._inferencer.draw(result, score_thr=score_thr, opacity=opacity, top_k=top_k)
 
 
 def _resolve(model: str | Path) -> IndexedModel:

@@ -1,60 +1,54 @@
-"""Typed results of inference, one class for each task."""
+"""Typed results of inference, one class per task."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import mmcv
 import numpy as np
-import torch
-from mmengine.structures import InstanceData, PixelData
 
 __all__ = ['Classification', 'Detection', 'Result', 'Segmentation']
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result(ABC):
-    """What a model says about one image.
+class Result:
+    """Prediction for one image or video frame.
 
     Attributes:
         image: The image, BGR (H, W, 3), uint8.
         classes: Class names.
-        source: File name of the image, or None.
+        source: File name of the image or video, or None.
+        frame: Index of the frame in its video, from 0; None for an image.
+        seconds: Time of the frame in its video; None for an image.
         task: 'detection', 'segmentation' or 'classification'.
     """
 
     image: np.ndarray
     classes: tuple[str, ...]
     source: str | None = None
+    frame: int | None = None
+    seconds: float | None = None
     task: ClassVar[str]
 
     def name(self, label: int) -> str:
-        """Return the name of a class, or its number where the names end."""
+        """Return the name of a class, or its index if it has no name."""
         return self.classes[label] if label < len(self.classes) else str(label)
 
-    def enlarged(self, factor: int) -> Result:
-        """Return the same result on an image ``factor`` times as large."""
-        if factor == 1:
-            return self
-        height, width = self.image.shape[:2]
-        image = mmcv.imresize(self.image, (width * factor, height * factor), interpolation='bicubic')
-        return replace(self, image=image)
-
-    @abstractmethod
-    def to_sample(self) -> Any:
-        """Return the toolkit's data sample, as its visualizer wants it."""
-
     def to_dict(self) -> dict[str, Any]:
-        """Return what json can hold: ``task``, ``image`` (the source), ``height``, ``width`` and the findings."""
+        """Return a JSON-serializable dict: ``task``, ``image`` (the source), ``height``, ``width`` and the prediction.
+
+        A video frame has ``video``, ``frame`` and ``seconds`` in place of ``image``.
+        """
         height, width = self.image.shape[:2]
-        return dict(task=self.task, image=self.source, height=height, width=width)
+        origin: dict[str, Any] = dict(image=self.source)
+        if self.frame is not None:
+            origin = dict(video=self.source, frame=self.frame, seconds=self.seconds)
+        return dict(task=self.task, **origin, height=height, width=width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(Result):
-    """Objects found in one image, by falling score.
+    """Objects detected in one image, in descending order of score.
 
     Attributes:
         boxes: (n, 4), float32: x1, y1, x2, y2 in pixels.
@@ -82,24 +76,8 @@ class Detection(Result):
             **common,
         )
 
-    def to_sample(self) -> Any:
-        """Return mmdet's ``DetDataSample``."""
-        from mmdet.structures import DetDataSample
-
-        fields = dict(bboxes=self.boxes, scores=self.scores, labels=self.labels)
-        if self.masks is not None:
-            fields['masks'] = self.masks
-        instances = InstanceData(**{key: torch.from_numpy(value) for key, value in fields.items()})
-        return DetDataSample(pred_instances=instances)
-
-    def enlarged(self, factor: int) -> Detection:
-        """Return the same result on an image ``factor`` times as large."""
-        masks = None if self.masks is None else _repeat(self.masks, factor)
-        larger = cast(Detection, super().enlarged(factor))
-        return replace(larger, boxes=self.boxes * np.float32(factor), masks=masks)
-
     def to_dict(self, score_thr: float = 0.0) -> dict[str, Any]:
-        """Return what json can hold, with ``objects``; masks as COCO run-length encodings.
+        """Return a JSON-serializable dict with ``objects``; masks are COCO run-length encodings.
 
         Args:
             score_thr: Objects with a lower score are left out.
@@ -125,7 +103,7 @@ class Segmentation(Result):
 
     Attributes:
         class_map: (H, W), int64: indices into ``classes``.
-        palette: A color, RGB in 0 to 255, for each class.
+        palette: RGB color in [0, 255] per class.
     """
 
     class_map: np.ndarray
@@ -137,26 +115,15 @@ class Segmentation(Result):
         """Build a result from mmseg's ``SegDataSample`` and the attributes of :class:`Result`, and the palette."""
         return cls(class_map=sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int64), **common)
 
-    def to_sample(self) -> Any:
-        """Return mmseg's ``SegDataSample``."""
-        from mmseg.structures import SegDataSample
-
-        return SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(self.class_map)[None]))
-
-    def enlarged(self, factor: int) -> Segmentation:
-        """Return the same result on an image ``factor`` times as large."""
-        larger = cast(Segmentation, super().enlarged(factor))
-        return replace(larger, class_map=_repeat(self.class_map, factor))
-
     @property
     def shares(self) -> dict[int, float]:
-        """Which part of the pixels each class that occurs has, by falling share."""
+        """Fraction of the pixels per class that occurs, in descending order."""
         labels, counts = np.unique(self.class_map, return_counts=True)
         order = np.argsort(-counts, kind='stable')
         return {int(labels[i]): float(counts[i] / self.class_map.size) for i in order}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what json can hold, with ``classes``: those that occur, their share and mask (COCO run lengths)."""
+        """Return a JSON-serializable dict with ``classes``: those that occur, their share and COCO-encoded mask."""
         classes = [
             dict(label=label, name=self.name(label), share=share, mask=_encode_mask(self.class_map == label))
             for label, share in self.shares.items()
@@ -166,10 +133,10 @@ class Segmentation(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Classification(Result):
-    """The classes of one image.
+    """Class scores of one image.
 
     Attributes:
-        scores: (K,), float32, in [0, 1]: one for each class. Their sum is 1 unless the model gives several labels.
+        scores: (K,), float32, in [0, 1], one per class. They sum to 1 unless the model is a multi-label one.
     """
 
     scores: np.ndarray
@@ -181,26 +148,14 @@ class Classification(Result):
         return cls(scores=sample.pred_score.float().cpu().numpy(), **common)
 
     def top(self, k: int = 5) -> list[tuple[int, str, float]]:
-        """Return label, name and score of the ``k`` most likely classes, by falling score."""
+        """Return label, name and score of the ``k`` most likely classes, in descending order of score."""
         order = np.argsort(-self.scores, kind='stable')[:k]
         return [(int(label), self.name(int(label)), float(self.scores[label])) for label in order]
 
-    def to_sample(self, top_k: int = 5) -> Any:
-        """Return mmpretrain's ``DataSample``, with the ``top_k`` most likely classes as its labels."""
-        from mmpretrain.structures import DataSample
-
-        labels = [label for label, _, _ in self.top(top_k)]
-        return DataSample().set_pred_score(torch.from_numpy(self.scores)).set_pred_label(labels)
-
     def to_dict(self, top_k: int = 5) -> dict[str, Any]:
-        """Return what json can hold, with ``classes``: the ``top_k`` most likely ones and their scores."""
+        """Return a JSON-serializable dict with ``classes``: the ``top_k`` most likely ones and their scores."""
         classes = [dict(label=label, name=name, score=score) for label, name, score in self.top(top_k)]
         return super().to_dict() | dict(classes=classes)
-
-
-def _repeat(array: np.ndarray, factor: int) -> np.ndarray:
-    """Repeat the pixels of an array (..., H, W)."""
-    return array.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
 def _encode_mask(mask: np.ndarray) -> dict[str, Any]:

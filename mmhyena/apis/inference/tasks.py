@@ -1,17 +1,15 @@
-"""One class for each task: predictions and pictures on top of the toolkit's own inferencer.
+"""One class per task: predictions on top of the toolkit's own inferencer, and pictures of them.
 
-The toolkits' inferencers prepare images, hold the model and bring the visualizer. Their loaders of checkpoints, writers
-of files and progress bars stay unused: these load anything that unpickles, and skip what does not fit.
+The toolkits' inferencers prepare the images. Their checkpoint loaders are not used, since these unpickle any object and
+skip weights that do not fit; neither are their visualizers, since their labels depend on the toolkit.
 """
 
 from __future__ import annotations
 
-import colorsys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import mmcv
 import numpy as np
@@ -19,38 +17,34 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, VISUALIZERS
+from mmengine.registry import DATASETS
 from torch import nn
 
 from mmhyena.apis.inference.results import Classification, Detection, Result, Segmentation
 from mmhyena.errors import UserError
+from mmhyena.visualization import draw_classes, draw_objects, draw_regions, full_palette
 
 __all__ = ['TASK_INFERENCERS', 'TaskInferencer', 'find_dataset_meta']
 
 _LONGEST_ASPECT = 16
-
-_Colors = tuple[tuple[int, int, int], ...]
 
 
 class TaskInferencer(ABC):
     """Predictions and pictures of one task.
 
     Args:
-        cfg: A config with a test pipeline and a visualizer of the toolkit.
-        model: The model of that config, with its weights, on its device, in evaluation mode.
+        cfg: A config with a test pipeline.
+        model: The model of that config with its weights, on its device, in evaluation mode.
         meta: ``classes`` and ``palette``, where they are known.
     """
 
-    visualizer_type: str
     result_type: type[Any]
 
     def __init__(self, cfg: Config, model: nn.Module, meta: Mapping[str, Any]) -> None:
         self.model: Any = model  # of a toolkit
         names = meta.get('classes') or ()
         self.classes: tuple[str, ...] = (names,) if isinstance(names, str) else tuple(names)
-        self.palette = _full_palette(meta.get('palette'), len(self.classes))
-        cfg.setdefault('visualizer', dict(type=self.visualizer_type))
-        cfg.visualizer.vis_backends = None  # pictures are returned, not kept
+        self.palette = full_palette(meta.get('palette'), len(self.classes))
         pipeline = _dataset(cfg).pipeline
         loading: Mapping[str, Any] = next((step for step in pipeline if 'LoadImage' in str(step['type'])), {})
         self._gray = loading.get('color_type', 'color').startswith('grayscale')
@@ -68,14 +62,14 @@ class TaskInferencer(ABC):
         """Return the toolkit's inferencer around the model."""
 
     def check_size(self, image: object, array: np.ndarray) -> None:
-        """Check that the test pipeline leaves something of an image, which it does not of a very thin one.
+        """Check that an image still has pixels after the test pipeline's resize, which a very thin one has not.
 
         Args:
-            image: What the user gave, for the error.
+            image: The image as the user passed it, for the message.
             array: Its pixels (H, W, 3).
 
         Raises:
-            UserError: If a side would have no pixel after the resize that keeps the ratio.
+            UserError: If one side would be 0 pixels long after a resize that keeps the aspect ratio.
         """
         size = array.shape[1::-1]
         for step in self._resizes:
@@ -88,16 +82,16 @@ class TaskInferencer(ABC):
                 )
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Return the toolkit's data samples for BGR images (H, W, 3) of any sizes, in one forward pass.
+        """Return the toolkit's data samples for BGR images (H, W, 3) of any size, from one forward pass.
 
-        Smaller images are padded at the right and the bottom, as in the toolkits' batches. A pipeline that loads images
-        in gray gets them (H, W).
+        Smaller images are padded at the right and at the bottom, as in the toolkits' batches. A pipeline that loads
+        grayscale images gets them as (H, W).
         """
         return self._forward([mmcv.bgr2gray(image) for image in images] if self._gray else images)
 
     @torch.no_grad()
     def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Return the data samples of images as the pipeline takes them."""
+        """Return the data samples of images in the form that the pipeline takes."""
         return self.model.test_step(pseudo_collate([self.inner.pipeline(image) for image in images]))
 
     def result(self, sample: Any, **common: Any) -> Result:
@@ -106,13 +100,12 @@ class TaskInferencer(ABC):
 
     @abstractmethod
     def draw(self, result: Any, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
-        """Return a picture, RGB (H, W, 3), uint8, see :meth:`~.inferencer.Inferencer.draw`."""
+        """Return a picture, RGB (H, W, 3), uint8; see :meth:`~.inferencer.Inferencer.draw`."""
 
 
 class DetectionInferencer(TaskInferencer):
     """Boxes, and masks if the model predicts any, on mmdet's ``DetInferencer``."""
 
-    visualizer_type = 'DetLocalVisualizer'
     result_type = Detection
 
     def _build_inner(self, cfg: Config) -> Any:
@@ -123,32 +116,39 @@ class DetectionInferencer(TaskInferencer):
 
     def draw(self, result: Detection, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
         """Draw boxes and masks."""
-        visualizer = self.inner.visualizer
-        visualizer.alpha = opacity
-        visualizer.add_datasample(
-            'image', result.image[..., ::-1], result.to_sample(), draw_gt=False, pred_score_thr=score_thr
+        kept = result.scores >= score_thr
+        labels = result.labels[kept].tolist()
+        colors = full_palette(self.palette, max([len(self.palette), *(label + 1 for label in labels)]))
+        return draw_objects(
+            result.image[..., ::-1],
+            result.boxes[kept],
+            [result.name(label) for label in labels],
+            [colors[label] for label in labels],
+            result.scores[kept],
+            None if result.masks is None else result.masks[kept],
+            opacity,
         )
-        return visualizer.get_image()
 
 
 class SegmentationInferencer(TaskInferencer):
     """Label maps, on mmseg's ``MMSegInferencer``."""
 
-    visualizer_type = 'SegLocalVisualizer'
     result_type = Segmentation
 
     def _build_inner(self, cfg: Config) -> Any:
         from mmseg.apis import MMSegInferencer
+        from mmseg.visualization import SegLocalVisualizer
 
-        if not self.classes:  # mmseg would take those of Cityscapes
+        if not self.classes:  # mmseg's default is Cityscapes' classes
             self.classes = tuple(str(i) for i in range(self.model.decode_head.num_classes))
-            self.palette = _full_palette(None, len(self.classes))
+            self.palette = full_palette(None, len(self.classes))
         names = dict(classes=list(self.classes), palette=[list(color) for color in self.palette])
-        return _around(MMSegInferencer, self.model)(cfg, device=_device_of(self.model), **names)
+        around = _around(MMSegInferencer, self.model, SegLocalVisualizer())  # which mmseg insists on
+        return around(cfg, device=_device_of(self.model), **names)
 
     @torch.no_grad()
     def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Return mmseg's data samples; images are padded here, since mmseg's preprocessor refuses unequal sizes."""
+        """Return mmseg's data samples; pads here, since mmseg's preprocessor refuses images of unequal sizes."""
         preprocessor = self.model.data_preprocessor
         fed = [preprocessor(pseudo_collate([self.inner.pipeline(image)]), False) for image in images]
         height = max(one['inputs'].shape[-2] for one in fed)
@@ -170,32 +170,28 @@ class SegmentationInferencer(TaskInferencer):
 
     def draw(self, result: Segmentation, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
         """Draw the classes in their colors, with their names."""
-        visualizer = self.inner.visualizer
-        visualizer.alpha = opacity
-        visualizer.add_datasample('image', result.image[..., ::-1], result.to_sample(), draw_gt=False)
-        return visualizer.get_image()
+        names = [result.name(label) for label in range(len(result.palette))]
+        return draw_regions(result.image[..., ::-1], result.class_map, names, result.palette, opacity)
 
 
 class ClassificationInferencer(TaskInferencer):
     """Class scores, on mmpretrain's ``ImageClassificationInferencer``."""
 
-    visualizer_type = 'UniversalVisualizer'
     result_type = Classification
 
     def _build_inner(self, cfg: Config) -> Any:
         from mmpretrain import ImageClassificationInferencer
 
-        # Data sets that hold their images in memory, as CIFAR does, give RGB where image files are read as BGR.
+        # Data sets that hold their images in memory, such as CIFAR, yield RGB, while image files are read as BGR.
         types = [str(transform['type']) for transform in _dataset(cfg).pipeline]
         self._in_memory = not any('LoadImage' in name for name in types)
         self._crops = 'ResizeEdge' in types and 'CenterCrop' in types
         self.model._config = cfg
-        self._visualizer = VISUALIZERS.build(dict(cfg.visualizer, name=f'mmhyena-{uuid4()}'))
         return ImageClassificationInferencer(self.model, classes=self.classes or None)
 
     @torch.no_grad()
     def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Return mmpretrain's data samples; its own collation refuses images of unequal sizes, another one pads."""
+        """Return mmpretrain's data samples; its own collation refuses images of unequal sizes, this one pads."""
         if self._crops:
             images = [_cut_strip(image) for image in images]
         if self._in_memory:
@@ -206,10 +202,7 @@ class ClassificationInferencer(TaskInferencer):
 
     def draw(self, result: Classification, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
         """Write the most likely classes on the image."""
-        classes = [result.name(label) for label in range(len(result.scores))] if result.classes else None
-        return self._visualizer.visualize_cls(
-            result.image[..., ::-1], result.to_sample(top_k), classes=classes, draw_gt=False
-        )
+        return draw_classes(result.image[..., ::-1], [(name, score) for _, name, score in result.top(top_k)])
 
 
 TASK_INFERENCERS: dict[str, type[TaskInferencer]] = {
@@ -220,9 +213,9 @@ TASK_INFERENCERS: dict[str, type[TaskInferencer]] = {
 
 
 def _cut_strip(image: np.ndarray) -> np.ndarray:
-    """Return the middle of an image that is very long, of which a center crop keeps less still.
+    """Return the middle of a very long image; the center crop that follows keeps even less of it.
 
-    Resizing the short edge of a strip of 8000 x 8 pixels to 256 would make 256000 x 256 of it.
+    Resizing the short edge of a strip of 8000 x 8 pixels to 256 would give 256000 x 256.
     """
     height, width = image.shape[:2]
     limit = _LONGEST_ASPECT * min(height, width)
@@ -230,17 +223,20 @@ def _cut_strip(image: np.ndarray) -> np.ndarray:
     return image[top : top + min(height, limit), left : left + min(width, limit)]
 
 
-def _around(inferencer: type, model: nn.Module) -> type:
-    """Return a toolkit's inferencer that takes a model as it is, instead of building one and loading weights."""
+def _around(inferencer: type, model: nn.Module, visualizer: Any = None) -> type:
+    """Return a subclass of a toolkit's inferencer that uses ``model`` instead of building one and loading weights."""
 
-    class Ready(inferencer):
+    class PrebuiltInferencer(inferencer):
         def _init_model(self, cfg: Any, weights: None, device: str = 'cpu') -> nn.Module:
             return model
+
+        def _init_visualizer(self, cfg: Any) -> Any:
+            return visualizer
 
         def _init_collate(self, cfg: Any) -> Callable:
             return pseudo_collate
 
-    return Ready
+    return PrebuiltInferencer
 
 
 def _device_of(model: nn.Module) -> str:
@@ -248,7 +244,7 @@ def _device_of(model: nn.Module) -> str:
 
 
 def find_dataset_meta(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``classes`` and ``palette`` as the checkpoint, else the config, else the class of the data set has them.
+    """Return ``classes`` and ``palette`` from the checkpoint, else the config, else the class of the data set.
 
     Raises:
         UserError: If the config has no test pipeline.
@@ -269,12 +265,3 @@ def _dataset(cfg: Config) -> Any:
     while 'dataset' in dataset:
         dataset = dataset['dataset']
     return dataset
-
-
-def _full_palette(palette: Any, count: int) -> _Colors:
-    """Return ``palette`` if it has a color for each of ``count`` classes, else colors all around the circle."""
-    if not isinstance(palette, (list, tuple)) or len(palette) < count:
-        # Multiples of the golden ratio: neighbors in number are far apart in hue.
-        hues = (i * 0.618 % 1.0 for i in range(count))
-        palette = [[255 * part for part in colorsys.hsv_to_rgb(hue, 0.75, 0.9)] for hue in hues]
-    return tuple((int(red), int(green), int(blue)) for red, green, blue in palette[:count])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmhyena.apis.inference.results import Classification, Detection, Segmentation
+from mmhyena.apis.inference.results import Classification, Segmentation
 from mmhyena.datasets.shapes import CLASSES
 
 PALETTE = ((0, 0, 0), (250, 0, 0), (0, 250, 0), (0, 0, 250))
@@ -62,50 +62,46 @@ def test_classification():
     assert len(result.to_dict()['classes']) == 4
 
 
-def test_enlarged_scales_image_boxes_and_masks_alike():
-    masks = np.zeros((1, 4, 6), dtype=bool)
-    masks[0, 1:3, 2:5] = True
-    small = Detection(
-        image=np.zeros((4, 6, 3), np.uint8),
-        boxes=np.float32([[2, 1, 5, 3]]),
-        scores=np.float32([0.9]),
-        labels=np.int64([1]),
-        masks=masks,
-        classes=CLASSES,
+def test_frames_of_a_video_name_it():
+    frame = Classification(
+        image=np.zeros((2, 4, 3), np.uint8),
+        classes=('a',),
+        scores=np.float32([1]),
+        source='x.mp4',
+        frame=3,
+        seconds=0.5,
     )
-    large = small.enlarged(3)
-    assert large.image.shape == (12, 18, 3)
-    rows, columns = np.nonzero(large.masks[0])
-    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    np.testing.assert_array_equal(large.boxes[0], box)
+    record = frame.to_dict()
+    assert (record['video'], record['frame'], record['seconds']) == ('x.mp4', 3, 0.5) and 'image' not in record
 
 
 def test_drawing_of_a_detection_changes_only_with_objects(make_inferencer, image):
     inferencer = make_inferencer('detection')
     (result,) = inferencer(image)
     drawn, plain = inferencer.draw(result, score_thr=0.0), inferencer.draw(result, score_thr=1.1)
-    assert drawn.shape == plain.shape == (512, 512, 3)
-    # Some versions of matplotlib draw an image shifted by a pixel.
-    expected = result.enlarged(8).image[..., ::-1].astype(int)
-    assert np.abs(plain - expected).mean() < 5 < np.abs(drawn - expected).mean()
+    assert drawn.shape == plain.shape == image.shape
+    np.testing.assert_array_equal(plain, image[..., ::-1])
+    assert (drawn != plain).any()
 
 
 def test_drawing_of_a_segmentation_has_the_colors_of_the_classes(make_inferencer, image):
     inferencer = make_inferencer('segmentation')
     (result,) = inferencer(image)
     drawn = inferencer.draw(result, opacity=1.0)
-    expected = np.array(result.palette)[result.enlarged(8).class_map]
-    assert drawn.shape == expected.shape == (512, 512, 3)
+    expected = np.array(result.palette)[result.class_map]
+    background = result.class_map == result.classes.index('background')
+    expected[background] = image[background][..., ::-1]
+    assert drawn.shape == expected.shape == image.shape
     assert len(set(result.palette)) == len(result.classes)
-    assert (drawn == expected).all(-1).mean() > 0.5  # all but the names of the classes
+    assert (drawn == expected).all(-1).mean() > 0.4  # all but the names of the classes
     faint = inferencer.draw(result, opacity=0.0)
-    assert (np.abs(faint.astype(int) - result.enlarged(8).image[..., ::-1]).max(-1) <= 1).mean() > 0.5
+    assert (faint == image[..., ::-1]).all(-1).mean() > 0.4
 
 
 def test_drawing_of_a_classification_names_the_likeliest(make_inferencer, image):
     inferencer = make_inferencer('classification')
     (result,) = inferencer(image)
-    none, one, five = (inferencer.draw(result, top_k=k) for k in (0, 1, 5))
-    assert none.shape == one.shape == five.shape == (512, 512, 3)
-    rows = [np.flatnonzero((drawn != none).any((1, 2))) for drawn in (one, five)]
-    assert 0 < rows[0].max() < rows[1].max() < 256  # lines of text from the top
+    none, one, three = (inferencer.draw(result, top_k=k) for k in (0, 1, 3))
+    np.testing.assert_array_equal(none, image[..., ::-1])
+    rows = [np.flatnonzero((drawn != none).any((1, 2))) for drawn in (one, three)]
+    assert 0 < rows[0].max() < rows[1].max() < 64  # lines of text from the top
