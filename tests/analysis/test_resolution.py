@@ -36,7 +36,7 @@ def test_kernels_are_those_of_a_model_that_resizes_and_come_back():
     assert conv.kernel((9, 8)).shape == (4, 7, 7)
     assert not torch.equal(before, resizing(x))  # untrained kernels are small
     torch.testing.assert_close(conv(x), before)
-    assert has_long_convs(conv) and not has_long_convs(Attention(16))
+    assert has_long_convs(conv) and not has_long_convs(Attention(32))
 
 
 def test_hook_restores_what_was_set_and_names_the_images_of_coco():
