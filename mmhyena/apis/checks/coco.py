@@ -93,8 +93,8 @@ def same_annotations(first_file: str, second_file: str) -> bool | str:
         data = read_coco(path)
         if isinstance(data, str):
             return f'{path} {data}'
-        contents.append([{str(entry.get('id')): entry for entry in data[part]} for part in ('images', 'annotations')])
-        contents[-1].append([(category.get('id'), category.get('name')) for category in data['categories']])
+        images, annotations = ({str(entry.get('id')): entry for entry in data[part]} for part in _PARTS[:2])
+        contents.append((images, annotations, [(entry.get('id'), entry.get('name')) for entry in data['categories']]))
     return contents[0] == contents[1]
 
 

@@ -36,7 +36,7 @@ VALUES = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> Any:
-    """A COCO file with one to three values exchanged, removed or repeated."""
+    """A COCO file with one to three values exchanged, removed, repeated or listed backwards."""
     data = copy.deepcopy(GOOD)
     for _ in range(draw(st.integers(1, 3))):
         node: Any = data
@@ -50,11 +50,13 @@ def damaged(draw: st.DrawFn) -> Any:
         if not keys:
             continue
         key = draw(st.sampled_from(keys))
-        action = draw(st.sampled_from(['replace', 'remove', 'repeat']))
+        action = draw(st.sampled_from(['replace', 'remove', 'repeat', 'reverse']))
         if action == 'replace':
             node[key] = draw(VALUES)
         elif action == 'remove':
             del node[key]
+        elif isinstance(node, list) and action == 'reverse':
+            node.reverse()
         elif isinstance(node, list):
             node.append(copy.deepcopy(node[key]))
     return data
@@ -78,6 +80,8 @@ def assert_report(data: Any, folder: Path) -> None:
     if not report.problems:
         kept = report.counts.total() + report.dropped.total()
         assert kept == len(data['annotations'])
+        names = tuple(category['name'] for category in data['categories'] if category['name'] in CLASSES)
+        assert (report.order_error is None) == (names == CLASSES)
 
 
 def test_a_good_file_has_no_problems(tmp_path):
