@@ -7,6 +7,7 @@ training) are compared with the official formula first; if they disagree no spee
     python -m benchmarks.compare backbone hpx_former_s18 --size 512 --mode train --batch 2
     python -m benchmarks.compare backbone hpx_former_s18 --size 224 512 800x1344 --fuse --against elementary official
     python -m benchmarks.compare backbone hb_former_s18 --size 224 --fuse --amp --against elementary convformer convnext
+    python -m benchmarks.compare backbone hpx_former_s18 --size 224 --batch 1 8 --fuse --official ../HyenaPixel
     python -m benchmarks.compare model configs/shapes/upernet_hpx-former-tiny_shapes.py --mode train
 """
 
@@ -19,6 +20,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -37,6 +39,7 @@ from benchmarks.harness import (
     write_csv,
 )
 from benchmarks.loss_step import LossStep
+from benchmarks.official_code import OfficialFeatures
 from benchmarks.official_formula import as_official_formula
 from mmhyena.apis.config import load_config
 from mmhyena.apis.fusing import fuse_for_inference
@@ -64,14 +67,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--against',
         nargs='+',
         default=['official'],
-        help='official (formula), elementary (the same model, not fused), convformer or convnext (timm), or config '
-        'files (default: official)',
+        help='official (formula), elementary (the same model, neither fused nor compiled), convformer or convnext '
+        '(timm), or config files (default: official)',
+    )
+    parser.add_argument(
+        '--official',
+        metavar='PATH',
+        help='checkout of the HyenaPixel repository: its code takes the place of the official formula for backbones',
     )
     parser.add_argument('--fuse', action='store_true', help='fuse ours for inference (mmhyena.apis.fuse_for_inference)')
     parser.add_argument('--size', nargs='+', default=['224'], help='image sizes like 512 or 800x1344')
     parser.add_argument('--kernel', nargs='+', type=int, default=[111], help='op: taps on each axis, one for each map')
-    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--batch', nargs='+', type=int, default=[1])
     parser.add_argument('--rounds', type=int, default=15, help='timed pairs')
+    parser.add_argument('--warmup', type=int, default=3, help='pairs before them')
     parser.add_argument('--threads', type=int, help="torch's threads (default: all cores)")
     parser.add_argument(
         '--clock', choices=['wall', 'cpu'], default='wall', help='cpu: processor time, for a busy machine'
@@ -80,7 +89,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='bfloat16 autocast on both sides; the error against float32 is shown as well'
     )
-    parser.add_argument('--compile', action='store_true', help='torch.compile both sides')
+    parser.add_argument('--compile', action='store_true', help='torch.compile all but elementary')
     parser.add_argument(
         '--tolerance',
         type=float,
@@ -114,9 +123,10 @@ def op_cases(args: argparse.Namespace) -> Iterator[Case]:
         channels, *spatial = parse_size(text, axes=3)
         filter = dict(type='ImplicitFilter', position=dict(type='SinCosPosition', dim=32), width=64, depth=3)
         module = LongConv(channels, (taps, taps), filter, dict(type='RadialWindow'))
-        x = torch.randn(args.batch, channels, *spatial)
         official = as_official_formula(module)
-        yield Case(f'{text} k{taps}', module, official, dict(official=official), x)
+        for batch in args.batch:
+            x = torch.randn(batch, channels, *spatial)
+            yield Case(f'{text} k{taps}', module, official, dict(official=official), x)
 
 
 def network_cases(args: argparse.Namespace) -> Iterator[Case]:
@@ -128,12 +138,12 @@ def network_cases(args: argparse.Namespace) -> Iterator[Case]:
             model = HyenaFormer(arch=target)
         else:
             model = _from_config(target, args)
-        official = as_official_formula(model)
+        official = OfficialFeatures(target, model, args.official) if args.official else as_official_formula(model)
         baselines = {against: _baseline(against, model, official, args) for against in args.against}
         if args.fuse:
             fuse_for_inference(model)
-        for size in args.size:
-            x = torch.randn(args.batch, 3, *parse_size(size))
+        for size, batch in product(args.size, args.batch):
+            x = torch.randn(batch, 3, *parse_size(size))
             yield Case(f'{Path(target).stem} {size}', model, official, baselines, x)
 
 
@@ -182,13 +192,20 @@ def run_case(case: Case, args: argparse.Namespace) -> list[dict]:
     x = case.x.to(args.device)
     error = _agreement(case, x, args, args.tolerance or _tolerance(args))
     clock = 'cuda' if x.is_cuda else args.clock
-    shared = dict(case=case.name, mode=args.mode, batch=args.batch, fused=args.fuse, clock=clock, error=f'{error:.1e}')
+    shared = dict(case=case.name, mode=args.mode, batch=len(x), fused=args.fuse, clock=clock, error=f'{error:.1e}')
+    if args.compile:
+        shared.update(compiled=True)
     if args.amp:
         shared.update(amp='bfloat16', error_to_float32=_error_to_float32(case.ours, x, args))
     measure = _compare_memory if args.mode == 'memory' else _compare_time
-    return [
-        dict(shared, against=name, **measure(case.ours, baseline, x, args)) for name, baseline in case.baselines.items()
-    ]
+    rows = []
+    for name, baseline in case.baselines.items():
+        against = 'official code' if name == 'official' and args.official else name
+        ours = case.ours
+        if args.compile and args.mode != 'memory':
+            ours, baseline = torch.compile(ours), baseline if name == 'elementary' else torch.compile(baseline)
+        rows.append(dict(shared, against=against, **measure(ours, baseline, x, args)))
+    return rows
 
 
 def _compare_memory(ours: nn.Module, baseline: nn.Module, x: Tensor, args: argparse.Namespace) -> dict:
@@ -197,8 +214,8 @@ def _compare_memory(ours: nn.Module, baseline: nn.Module, x: Tensor, args: argpa
 
 
 def _compare_time(ours: nn.Module, baseline: nn.Module, x: Tensor, args: argparse.Namespace) -> dict:
-    steps = [_step(torch.compile(module) if args.compile else module, x, args) for module in (ours, baseline)]
-    timing = time_pairs(*steps, rounds=args.rounds, clock='cuda' if x.is_cuda else args.clock)
+    clock = 'cuda' if x.is_cuda else args.clock
+    timing = time_pairs(_step(ours, x, args), _step(baseline, x, args), args.rounds, args.warmup, clock)
     return dict(
         ours_ms=f'{timing.first_ms:.2f}',
         other_ms=f'{timing.second_ms:.2f}',
@@ -262,12 +279,19 @@ def _agreement(case: Case, x: Tensor, args: argparse.Namespace, tolerance: float
         if args.mode != 'eval':
             module.zero_grad(set_to_none=True)
             _backward(outs)
-            tensors.append(torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]))
+            tensors.append(_gradient(module))
         results.append(tensors)
     names = [f'output {i} of {case.name}' for i in range(len(results[0]))]
     if args.mode != 'eval':
         names[-1] = f'gradient of {case.name}'
     return check_agreement(names, *results, tolerance)
+
+
+def _gradient(module: nn.Module) -> Tensor:
+    """Return the gradients of all parameters as one vector."""
+    if isinstance(module, OfficialFeatures):
+        return module.gradient()
+    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
 
 
 def show(rows: Sequence[dict], facts: dict[str, str]) -> None:
@@ -282,10 +306,12 @@ def show(rows: Sequence[dict], facts: dict[str, str]) -> None:
 
 def benchmark(args: argparse.Namespace) -> None:
     """Run every case, print the table and write the file."""
-    for option in ('rounds', 'batch', 'threads'):
-        value = getattr(args, option)
+    counts = dict(rounds=args.rounds, warmup=args.warmup, batch=min(args.batch), threads=args.threads)
+    for option, value in counts.items():
         if value is not None and value < 1:
             raise UserError(f'--{option} {value}: give at least 1')
+    if args.official and args.what != 'backbone':
+        raise UserError(f'--official is for backbones, got {args.what}')
     if args.device.split(':')[0] not in ('cpu', 'cuda'):
         raise UserError(f'--device {args.device} is unknown: use cpu or cuda')
     if args.device.startswith('cuda') and not torch.cuda.is_available():
@@ -298,8 +324,9 @@ def benchmark(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     rows = []
+    cases = len(args.target) * len(args.batch) * (1 if args.what == 'op' else len(args.size))
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task('benchmark', total=len(args.target) * (len(args.size) if args.what != 'op' else 1))
+        task = progress.add_task('benchmark', total=cases)
         for case in op_cases(args) if args.what == 'op' else network_cases(args):
             progress.update(task, description=case.name)
             rows += run_case(case, args)

@@ -1,6 +1,7 @@
 """The baseline computes what we compute, and the tool shows no speed if it does not."""
 
 import csv
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,58 @@ def test_tool_compares_fused_with_elementary_and_official(tmp_path):
     assert all(row['fused'] == 'True' and 0 < float(row['error']) < 1e-4 for row in rows)
 
 
+def test_bfloat16_rows_tell_the_error_against_float32(tmp_path):
+    out = tmp_path / 'run.csv'
+    command = ['backbone', 'hb_former_tiny', '--size', '64', '--batch', '1', '2', '--fuse', '--amp']
+    assert tool.main([*command, '--against', 'elementary', '--rounds', '1', '--out', str(out)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row['batch'] for row in rows] == ['1', '2']
+    assert all(1e-4 < float(row['error_to_float32']) < 0.05 for row in rows)
+
+
+CHECKOUT = """
+import torch
+from mmhyena.backbones import HyenaFormer
+from mmhyena.checkpoints import convert_official, revert_official
+
+class Model(torch.nn.Module):
+    def __init__(self, arch, out_indices):
+        super().__init__()
+        self.ours = HyenaFormer(arch, out_indices=out_indices)
+
+    def forward(self, x):
+        return [FACTOR * out for out in self.ours(x)]
+
+    def load_state_dict(self, state):
+        self.ours.load_state_dict({k.removeprefix('backbone.'): v for k, v in convert_official(state).items()})
+
+    def state_dict(self):
+        return revert_official({f'backbone.{k}': v for k, v in self.ours.state_dict().items()})
+
+    def named_parameters(self, *args):
+        return []
+
+def hb_former_tiny(features_only, out_indices):
+    return Model('hb_former_tiny', out_indices)
+"""
+
+
+@pytest.mark.parametrize('factor', [1, 1.01])
+def test_code_of_a_checkout_has_to_agree(factor, tmp_path, capsys):
+    package = tmp_path / 'src' / 'hyenapixel'
+    package.mkdir(parents=True)
+    (package / 'models.py').write_text(f'FACTOR = {factor}\n{CHECKOUT}')
+    for name in ('hyenapixel', 'hyenapixel.models'):
+        sys.modules.pop(name, None)
+    out = tmp_path / 'run.csv'
+    command = ['backbone', 'hb_former_tiny', '--size', '64', '--official', str(tmp_path), '--rounds', '1']
+    assert tool.main([*command, '--out', str(out)]) == (0 if factor == 1 else 2)
+    if factor == 1:
+        assert [row['against'] for row in csv.DictReader(out.open())] == ['official code']
+    else:
+        assert 'output 0 of hb_former_tiny 64 differs by' in capsys.readouterr().err and not out.exists()
+
+
 @pytest.mark.parametrize(
     'args,message',
     [
@@ -99,6 +152,9 @@ def test_tool_compares_fused_with_elementary_and_official(tmp_path):
         (['backbone', 'hpx_former_tiny', '--against', 'resnet'], '--against resnet is not'),
         (['backbone', 'hpx_former_tiny', '--fuse', '--mode', 'train'], '--fuse is for --mode eval'),
         (['op', '4x6x6', '--fuse'], 'op takes neither --fuse'),
+        (['op', '4x6x6', '--official', '.'], '--official is for backbones'),
+        (['op', '4x6x6', '--batch', '1', '0'], '--batch 0: give at least 1'),
+        (['backbone', 'hpx_former_tiny', '--official', 'nothing'], 'nothing has no src/hyenapixel: clone'),
         (['model', 'nothing.py'], 'nothing.py does not exist'),
     ],
 )
