@@ -12,21 +12,29 @@ from mmhyena.errors import UserError
 __all__ = ['output_names']
 
 
-def output_names(images: Sequence[str | Path], out_dir: str | Path, option: str) -> dict[str, Path]:
-    """Return where to write about each image, without suffix: below ``out_dir`` as the images lie below their folder.
+def output_names(
+    images: Sequence[str | Path],
+    out_dir: str | Path,
+    option: str,
+    root: str | Path | None = None,
+    suffixes: Sequence[str] = ('.png',),
+) -> dict[str, Path]:
+    """Return the output file of each input, without suffix: below ``out_dir`` as the input lies below ``root``.
 
     Args:
-        images: Image files, from any number of folders.
-        out_dir: Folder that the pictures go to.
-        option: What the user set it with, for the error.
+        images: Image or video files, from any number of folders.
+        out_dir: Folder for the output.
+        option: Name of the command-line option that sets it, for the error.
+        root: Folder that contains all files; by default their common folder.
+        suffixes: Of the files that will be written.
 
     Raises:
-        UserError: If a picture (png) would replace one of the images.
+        UserError: If an output would replace an input.
     """
     paths = {str(image): Path(os.path.abspath(image)) for image in images}
     if not paths:
         return {}
-    root = os.path.commonpath([path.parent for path in paths.values()])
+    root = os.path.abspath(root) if root is not None else os.path.commonpath([path.parent for path in paths.values()])
     stems = Counter(path.with_suffix('') for path in set(paths.values()))
     names = {}
     for image, path in paths.items():
@@ -34,7 +42,8 @@ def output_names(images: Sequence[str | Path], out_dir: str | Path, option: str)
         name = path.stem if stems[path.with_suffix('')] == 1 else path.name
         names[image] = Path(out_dir, path.parent.relative_to(root), name)
     taken = {os.path.realpath(path) for path in paths.values()}
-    for target in names.values():
-        if os.path.realpath(f'{target}.png') in taken:
-            raise UserError(f'{option} {out_dir}: {target}.png would replace an image: choose another folder')
+    for output in (f'{target}{suffix}' for target in names.values() for suffix in suffixes):
+        if os.path.realpath(output) in taken:
+            kind = 'an image' if output.endswith('.png') else 'an input'
+            raise UserError(f'{option} {out_dir}: {output} would replace {kind}: choose another folder')
     return names

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -25,14 +31,14 @@ def test_picture_and_json_for_each_image(pattern, demo, task, images, config, we
     source = pattern.format(images=images)
     expected = 1 if source.endswith('000000.jpg') else 3
     out = tmp_path / 'a' / 'b'
-    options = ['--out-dir', str(out), '--score-thr', '0.1', '--batch-size', '2', '--device', 'cpu']
+    options = ['--out-dir', str(out), '--score-thr', '0.1', '--batch-size', '2', '--device', 'cpu', '--save-json']
     assert demo([source, str(config(task)), str(weights(task)), *options]) == 0
     for picture in out.glob('*.png'):
         with Image.open(picture) as image:
             assert image.size == (64, 64)
     assert len(list(out.glob('*.png'))) == len(list(out.glob('*.json'))) == expected
     last = capsys.readouterr().out.strip().splitlines()[-1]
-    assert last.endswith(f'in {expected} images: pictures and json files are in {out}')
+    assert last.endswith(f'in {expected} images: see {out}')
     record = json.loads((out / '000000.json').read_text())
     assert (record['task'], record['height'], record['image']) == (task, 64, str(images / '000000.jpg'))
     if task == 'detection':
@@ -45,7 +51,7 @@ def test_picture_and_json_for_each_image(pattern, demo, task, images, config, we
 def test_name_in_the_model_index(demo, images, config, weights, tmp_path):
     pytest.importorskip('mmpretrain')
     arguments = [str(images / '000000.jpg'), config('classification').stem, str(weights('classification'))]
-    assert demo([*arguments, '--out-dir', str(tmp_path), '--top-k', '2']) == 0
+    assert demo([*arguments, '--out-dir', str(tmp_path), '--top-k', '2', '--save-json']) == 0
     assert len(json.loads((tmp_path / '000000.json').read_text())['classes']) == 2
 
 
@@ -57,7 +63,7 @@ def test_images_of_one_stem_are_kept_apart(demo, images, config, weights, tmp_pa
         image.save(folder / 'a.jpg')
         image.save(folder / 'a.png')
     arguments = [str(folder), str(config('classification')), str(weights('classification'))]
-    assert demo([*arguments, '--out-dir', str(tmp_path / 'out')]) == 0
+    assert demo([*arguments, '--out-dir', str(tmp_path / 'out'), '--save-json']) == 0
     assert sorted(path.name for path in (tmp_path / 'out').glob('*.json')) == ['a.jpg.json', 'a.png.json']
 
 
@@ -72,7 +78,7 @@ def test_images_of_one_name_in_several_folders(demo, images, config, weights, tm
         before[file] = file.read_bytes()
     out = tmp_path / 'out'
     words = [f'{tmp_path}/in/**/a.png', str(config('classification')), str(weights('classification'))]
-    assert demo([*words, '--out-dir', str(out)]) == 0
+    assert demo([*words, '--out-dir', str(out), '--save-json']) == 0
     for folder in ('x', 'y/z'):
         record = json.loads((out / folder / 'a.json').read_text())
         assert record['image'] == str(tmp_path / 'in' / folder / 'a.png')
@@ -96,11 +102,115 @@ def test_pictures_in_the_folder_of_the_images_replace_none(demo, images, config,
     assert (folder / 'b.png').read_bytes() == (folder / 'a.png').read_bytes()
 
 
+def write_video(file: Path, images: Path, count: int) -> Path:
+    from mmhyena.apis.inference.video import VideoWriter
+
+    with VideoWriter(file, fps=10.0) as writer:
+        for i in range(count):
+            with Image.open(sorted(images.iterdir())[i % 3]) as image:
+                writer.write(np.array(image.convert('RGB')))
+    return file
+
+
+def test_folders_with_subfolders_images_videos_and_broken_files(demo, images, config, weights, tmp_path, capsys):
+    pytest.importorskip('mmpretrain')
+    folder = tmp_path / 'in'
+    (folder / 'a/b').mkdir(parents=True)
+    shutil.copy(images / '000000.jpg', folder / 'a/b/x.jpg')
+    (folder / 'a/broken.png').write_text('no picture')
+    (folder / 'a/broken.mp4').write_text('no video')
+    write_video(folder / 'a/clip.mp4', images, 5)
+    before = {file: file.read_bytes() for file in folder.rglob('*') if file.is_file()}
+    out = folder / 'out'
+    words = [str(folder), str(config('classification')), str(weights('classification')), '--out-dir', str(out)]
+    for _ in range(2):  # the second time with the output of the first within the folder
+        assert demo([*words, '--save-json', '--batch-size', '2']) == 0
+        written = sorted(str(file.relative_to(out)) for file in out.rglob('*') if file.is_file())
+        assert written == ['a/b/x.json', 'a/b/x.png', 'a/clip.json', 'a/clip.mp4']
+        printed = capsys.readouterr()
+        assert 'in 1 images and 5 frames of 1 videos: see ' in printed.out
+        assert printed.out.rstrip().endswith('2 of 4 files were skipped')
+        assert printed.err.count('skipped: ') == 2 and 'broken.mp4' in printed.err and 'broken.png' in printed.err
+    assert all(file.read_bytes() == content for file, content in before.items())
+    records = json.loads((out / 'a/clip.json').read_text())
+    assert [record['frame'] for record in records] == list(range(5))
+    assert records[3]['seconds'] == pytest.approx(0.3) and records[3]['video'] == str(folder / 'a/clip.mp4')
+
+
+def test_video_of_detections_has_the_frames_of_its_source(demo, task, images, config, weights, tmp_path, capsys):
+    from mmhyena.apis.inference.video import Video
+
+    clip = write_video(tmp_path / 'clip.mp4', images, 4)
+    words = [str(clip), str(config(task)), str(weights(task)), '--score-thr', '0.1', '--max-frames', '3']
+    assert demo([*words, '--out-dir', str(tmp_path / 'out')]) == 0
+    drawn, source = list(Video(tmp_path / 'out/clip.mp4')), list(Video(clip))
+    assert len(drawn) == 3 and drawn[0].image.shape == source[0].image.shape == (64, 64, 3)
+    assert not (tmp_path / 'out/clip.json').exists()
+    assert all((frame.image != other.image).any() for frame, other in zip(drawn, source))
+    assert 'in 3 frames of 1 videos' in capsys.readouterr().out
+    assert demo([*words, '--out-dir', str(tmp_path)]) == 2
+    assert 'clip.mp4 would replace an input' in capsys.readouterr().err
+
+
+def test_an_image_by_its_address(demo, images, config, weights, tmp_path, capsys):
+    pytest.importorskip('mmpretrain')
+    handler = partial(SimpleHTTPRequestHandler, directory=str(images))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f'http://127.0.0.1:{server.server_port}/000000.jpg'
+        words = [str(config('classification')), str(weights('classification')), '--out-dir', str(tmp_path)]
+        assert demo([url, *words, '--save-json']) == 0
+        assert json.loads((tmp_path / '000000.json').read_text())['image'] == url
+        capsys.readouterr()
+        assert demo([url.replace('000000', 'none'), *words]) == 2
+        assert 'none.jpg cannot be downloaded: the server answered 404' in capsys.readouterr().err
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_camera_is_written_until_it_is_interrupted(demo, images, config, weights, tmp_path, capsys, monkeypatch):
+    pytest.importorskip('mmpretrain')
+    from mmhyena.apis.inference import video
+
+    clip = write_video(tmp_path / 'clip.mp4', images, 6)
+    capture = video.cv2.VideoCapture
+
+    class Camera:
+        """A clip in place of a device, and Ctrl-C while the fourth frame is read."""
+
+        def __init__(self, index):
+            assert index == 7
+            self.inner, self.grabbed = capture(str(clip)), 0
+
+        def grab(self):
+            self.grabbed += 1
+            if self.grabbed == 4:
+                raise KeyboardInterrupt
+            return self.inner.grab()
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    monkeypatch.setattr(video.cv2, 'VideoCapture', Camera)
+    words = ['7', str(config('classification')), str(weights('classification')), '--out-dir', str(tmp_path / 'out')]
+    assert demo([*words, '--save-json']) == 0
+    assert 'in 3 frames of 1 videos' in capsys.readouterr().out
+    monkeypatch.undo()
+    assert len(list(video.Video(tmp_path / 'out/camera7.mp4'))) == 3
+    records = json.loads((tmp_path / 'out/camera7.json').read_text())
+    assert [record['video'] for record in records] == ['camera 7'] * 3
+
+
 @pytest.mark.parametrize(
     ('arguments', 'culprit'),
     [
+        (['97', '{config}', '{checkpoint}'], 'camera 97 cannot be opened'),
+        (['{tmp}/broken/broken.mp4', '{config}', '{checkpoint}'], 'broken.mp4 cannot be read as a video'),
+        (['{images}', '{config}', '{checkpoint}', '--max-frames', '0'], '--max-frames 0: give at least 1'),
         (['nowhere', '{config}', '{checkpoint}'], 'no image at nowhere'),
-        (['{tmp}', '{config}', '{checkpoint}'], 'no image at'),
+        (['{tmp}/empty', '{config}', '{checkpoint}'], 'no image at'),
         (['{tmp}/broken/broken.png', '{config}', '{checkpoint}'], 'broken.png cannot be read as an image'),
         (['{images}', '{config}', 'none.pth'], 'none.pth does not exist'),
         (['{images}', '{config}', '{tmp}/broken/broken.png'], 'broken.png cannot be read'),
@@ -112,10 +222,13 @@ def test_pictures_in_the_folder_of_the_images_replace_none(demo, images, config,
         (['{images}', '{config}', '{checkpoint}', '--out-dir', '{tmp}/file'], '--out-dir'),
     ],
 )
-def test_errors_are_one_line(arguments, culprit, demo, images, config, weights, tmp_path, capsys):
+def test_errors_are_one_line(arguments, culprit, demo, images, config, weights, tmp_path, capsys, monkeypatch):
     pytest.importorskip('mmpretrain')
+    monkeypatch.setattr(logging, 'raiseExceptions', False)  # MMEngine's logger writes to an earlier test's stderr
     (tmp_path / 'broken').mkdir()
+    (tmp_path / 'empty').mkdir()
     (tmp_path / 'broken' / 'broken.png').write_text('no picture')
+    (tmp_path / 'broken' / 'broken.mp4').write_text('no video')
     (tmp_path / 'file').touch()
     places = dict(images=images, config=config('classification'), checkpoint=weights('classification'), tmp=tmp_path)
     words = [argument.format(**places) for argument in arguments]

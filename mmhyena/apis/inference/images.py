@@ -1,4 +1,4 @@
-"""Images of every kind that inference takes, as OpenMMLab has them."""
+"""Conversion of every kind of image that inference takes to OpenMMLab's form."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ ImageLike = str | Path | np.ndarray | Tensor | Image.Image
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 MAX_PIXELS = 50_000_000
-"""Largest image that is taken unless another limit is asked for: 100 masks of that size take 5 GB."""
+"""Default limit of the size of an image: 100 masks of that size take 5 GB."""
 
-# PIL's modes of more than 8 bits a channel, which its convert('RGB') clips to white.
+# PIL's modes of more than 8 bits per channel, which its convert('RGB') clips to white.
 _DEEP_MODES = ('I', 'F', 'I;16', 'I;16L', 'I;16B', 'I;16N')
 
 
-def find_images(source: str | Path) -> list[Path]:
-    """Return the images that a file name, a folder or a glob pattern stands for, sorted.
+def find_images(source: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, recursive: bool = False) -> list[Path]:
+    """Return the files that a file name, a folder or a glob pattern stands for, sorted.
+
+    Args:
+        source: File name, folder or pattern.
+        suffixes: Files with other suffixes are ignored, unless ``source`` is the file itself.
+        recursive: Whether to look into the subfolders of a folder.
 
     Raises:
         UserError: If there are none.
@@ -37,19 +42,19 @@ def find_images(source: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found: Iterable[Path] = path.iterdir()
+        found: Iterable[Path] = path.rglob('*') if recursive else path.iterdir()
     else:
         anchor = Path(path.anchor)
         pattern = str(path.relative_to(anchor)) if path.anchor else str(path)
         found = anchor.glob(pattern) if any(c in pattern for c in '*?[') else ()
-    images = sorted(file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    images = sorted(file for file in found if file.suffix.lower() in suffixes and file.is_file())
     if not images:
-        raise UserError(f'no image at {source}: give a file, a folder or a glob of {", ".join(IMAGE_SUFFIXES)}')
+        raise UserError(f'no image at {source}: give a file, a folder or a glob of {", ".join(suffixes)}')
     return images
 
 
 def list_images(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
-    """Return one image, several, or an array or tensor with a batch axis as something that gives images.
+    """Return one image, several images, or an array or tensor with a batch axis as an iterable of images.
 
     Raises:
         UserError: If it is none of these.
@@ -64,7 +69,7 @@ def list_images(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
 
 
 def to_bgr(image: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Return an image as BGR (H, W, 3), uint8, whichever way it comes as mmcv reads it from a file.
+    """Return an image of any form as BGR (H, W, 3), uint8, with the values that mmcv reads from its file.
 
     Transparency is dropped, gray becomes three equal channels, 16 bits are cut to the upper 8.
 

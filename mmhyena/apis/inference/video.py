@@ -53,15 +53,16 @@ class Video:
 
     Attributes:
         name: File name, or 'camera 0'.
+        is_camera: Whether it is a camera.
         fps: Frames per second.
         num_frames: Number of frames to expect, as the container states it; None if that is unknown.
         num_broken: Number of frames not decoded so far; frames missing at the end count once it is reached.
     """
 
     def __init__(self, source: str | Path | int, max_frames: int | None = None) -> None:
-        is_camera = isinstance(source, int)
+        self.is_camera = is_camera = isinstance(source, int)
         self.name = f'camera {source}' if is_camera else str(source)
-        if not is_camera and not Path(source).is_file():
+        if not isinstance(source, int) and not Path(source).is_file():
             raise UserError(f'{source} cannot be read as a video: there is no such file')
         self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if not self._capture.isOpened():
