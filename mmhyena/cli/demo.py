@@ -50,6 +50,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument('--top-k', type=int, default=5, help='classes shown for each classified image (default: 5)')
     parser.add_argument('--max-frames', type=int, help='of a video or camera (default: all)')
     parser.add_argument('--max-pixels', type=int, default=50_000_000, help='largest image taken (default: 50000000)')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast; long convolutions stay in float32')
     parser.add_argument('--no-fuse', action='store_true', help='do not fuse the blocks of the model on a CPU')
     add_verbose_argument(parser)
     return parser.parse_args(argv)
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
         camera = None
         if sources.camera is not None:  # a camera that is missing is noticed before the model is loaded
             camera = stack.enter_context(Video(sources.camera, args.max_frames))
-        options = dict(device=args.device, fuse=not args.no_fuse, max_pixels=args.max_pixels)
+        options = dict(device=args.device, fuse=not args.no_fuse, max_pixels=args.max_pixels, amp=args.amp)
         inferencer = Inferencer(args.model, args.checkpoint, **options)
         report = Report()
         if sources.images:

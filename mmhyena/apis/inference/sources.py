@@ -50,9 +50,10 @@ def find_sources(source: str, out_dir: str | Path, download_dir: str | Path, opt
     if source.isdecimal() and not Path(source).exists():
         return Sources(camera=int(source), targets={source: Path(out_dir, f'camera{int(source)}')})
     names: dict[str, str] = {}
+    root: Path | None
     if is_url(source):
         file = download_file(source, download_dir)
-        files, root = [file], file.parent
+        files, root = [file], Path(download_dir)
         names[str(file)] = source
     else:
         files, root = _find_files(source, Path(out_dir))
