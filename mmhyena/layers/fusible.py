@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as torch_module
 
 __all__ = ['why_not_fusible']
+
+# What `nn.Module.__call__` looks at, in every version since torch 2.1.
+_GLOBAL_HOOKS = (
+    '_global_forward_hooks',
+    '_global_forward_pre_hooks',
+    '_global_backward_hooks',
+    '_global_backward_pre_hooks',
+)
 
 
 def why_not_fusible(module: nn.Module | None, *types: type[nn.Module], bias: bool = True) -> str | None:
@@ -26,7 +34,7 @@ def why_not_fusible(module: nn.Module | None, *types: type[nn.Module], bias: boo
     own = module.__dict__
     if own['_forward_hooks'] or own['_forward_pre_hooks'] or own['_backward_hooks'] or own['_backward_pre_hooks']:
         return 'it has hooks'
-    if _has_any_global_hook():
+    if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
         return 'there are global module hooks'
     if 'forward' in own:
         return 'its forward is replaced on the instance'
