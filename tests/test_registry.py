@@ -62,10 +62,11 @@ def test_unknown_name_is_mmengines_own_error():
         MODELS.build(dict(type='mmhyena.NoSuchMixer'))
 
 
-@pytest.mark.parametrize('registry', ['MODELS', 'DATASETS'])
+@pytest.mark.parametrize('registry', ['MODELS', 'DATASETS', 'METRICS'])
 def test_classes_on_a_toolkit_are_all_listed(registry):
     """What a toolkit module registers and the table does not name would be unknown until somebody imports it."""
-    pytest.importorskip('mmpretrain')
+    for toolkit in ('mmdet', 'mmpretrain'):
+        pytest.importorskip(toolkit)
     found = getattr(importlib.import_module('mmhyena.registry'), registry)
     for name, module in found.toolkit_modules.items():
         assert found.get(f'mmhyena.{name}').__module__.startswith(module)
