@@ -18,8 +18,11 @@ __all__ = ['feature_map', 'load_images', 'load_model', 'name_of']
 
 
 def name_of(config: str | Path) -> str:
-    """Return what a picture calls the model of a config."""
-    return Path(config).stem
+    """Return what a picture calls the model of a config: the file's name, or backbone and seed for a compared one."""
+    path = Path(config)
+    if path.stem == 'config' and path.parent.name.startswith('seed'):  # as tools/benchmarks/compare.py writes them
+        return f'{path.parent.parent.name}, seed {path.parent.name.removeprefix("seed")}'
+    return path.stem
 
 
 def load_model(config: str | Path, checkpoint: str | Path | None, device: str | None = None) -> nn.Module:

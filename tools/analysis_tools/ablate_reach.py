@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,11 @@ def evaluate(args: argparse.Namespace, reach: int | None, stage: int | None) -> 
     from mmhyena.apis.config import parse_overrides
 
     hook = LimitReachHook(reach, None if stage is None else [stage])
+    options = parse_overrides(args.cfg_options)
     try:
-        return run(
-            args.config, args.checkpoint, cfg_options=parse_overrides(args.cfg_options), hooks=[hook], fuse=False
-        )
+        # Not the config's own folder, where a run writes its config and would replace that of the training.
+        with tempfile.TemporaryDirectory() as folder:
+            return run(args.config, args.checkpoint, work_dir=folder, cfg_options=options, hooks=[hook], fuse=False)
     except ValueError as error:
         raise UserError(f'{args.config}: {error}') from error
 

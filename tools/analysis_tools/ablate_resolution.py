@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def evaluate(args: argparse.Namespace, factor: float, canvas: str | None, resize
         overrides |= use_canvas(cfg, factor, canvas)
     options = parse_overrides(args.cfg_options) | overrides
     hooks = [ResolutionHook(resize)]
-    return run(args.config, args.checkpoint, cfg_options=options, hooks=hooks, fuse=False)
+    # Not the config's own folder, where a run writes its config and would replace that of the training.
+    with tempfile.TemporaryDirectory() as folder:
+        return run(args.config, args.checkpoint, work_dir=folder, cfg_options=options, hooks=hooks, fuse=False)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,45 @@
+#!/bin/sh
+# All figures of docs/evidence.md from the models that compare.py trained, then its tables and pictures:
+#   sh tools/benchmarks/evidence.sh COMPARE_FOLDER [OUT] [FAR_FOLDER]
+# Studies whose csv lies in OUT already are kept. FAR_FOLDER holds far-context runs, one folder per number of images.
+set -e
+[ -d "$1" ] || { echo "usage: $0 COMPARE_FOLDER [OUT] [FAR_FOLDER]" >&2; exit 2; }
+compare=$(cd "$1" && pwd)
+mkdir -p "${2:-work_dirs/evidence}"
+out=$(cd "${2:-work_dirs/evidence}" && pwd)
+far=${3:+$(cd "$3" && pwd)}
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-python}
+
+model() { echo "$compare/$1/$2/seed0/config.py $(cat "$compare/$1/$2/seed0/last_checkpoint")"; }
+study() {  # NAME TOOL ARGUMENTS: unless its csv is there
+    name=$1
+    tool=$2
+    shift 2
+    [ -f "$out/$name.csv" ] || $python "tools/analysis_tools/$tool.py" "$@"
+}
+
+canvas=$out/canvas
+for sides in 0.5:80:60 1.5:240:22 2:320:12 3:480:8; do
+    factor=${sides%%:*}
+    rest=${sides#*:}
+    $python tools/dataset_converters/shapes.py --out "$canvas/$factor" --size "${rest%:*}" --val "${rest#*:}" \
+        --figure-side 160 --train 0 --cls-train 0 --cls-val 0
+done
+for task in segmentation detection; do
+    short='7 15 31'
+    study "reach_${task}_hpx" ablate_reach $(model $task hpx) --taps 1 3 $short --per-stage --out "$out/reach_${task}_hpx.csv"
+    study "reach_${task}_hyena_nd" ablate_reach $(model $task hyena_nd) --taps 1 3 $short --out "$out/reach_${task}_hyena_nd.csv"
+    study "reach_${task}_hb" ablate_reach $(model $task hb) --taps 7 31 127 --out "$out/reach_${task}_hb.csv"
+    for mixer in hpx hyena_nd convformer; do
+        study "resolution_${task}_$mixer" ablate_resolution $(model $task $mixer) --max-images 16 \
+            --canvas-data "$canvas/{factor}" --out "$out/resolution_${task}_$mixer.csv"
+    done
+done
+study erf_segmentation visualize_erf $(model segmentation hpx) $(model segmentation hb) $(model segmentation convformer) \
+    --images data/shapes/val --num 16 --size 160 160 --out "$out/erf_segmentation.png"
+study kernels_hpx visualize_kernels $(model segmentation hpx) --channels 3 --out "$out/kernels_hpx.png"
+if [ -n "$far" ]; then
+    for folder in "$far"/*/; do cp "$folder/segmentation.csv" "$out/far_$(basename "$folder").csv"; done
+fi
+exec $python tools/benchmarks/evidence.py --collect "$compare" "$out"
