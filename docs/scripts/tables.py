@@ -133,7 +133,8 @@ def architectures() -> str:
         for arch, item in published.items()
         if arch in memory
     ]
-    sources = ', '.join(sorted({item.source for arch, item in published.items() if arch in memory}))
+    texts = {item.source for arch, item in published.items() if arch in memory}
+    sources = ', '.join(sorted(text.removeprefix('published (').removesuffix(')') for text in texts))
     ours = [
         [
             f'`{row["arch"]}`',

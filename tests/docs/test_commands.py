@@ -96,10 +96,8 @@ def test_named_commands_exist(page: Path):
 def executed_pages() -> list[object]:
     found = []
     for page in PAGES:
-        blocks = [block for block in read_blocks(page) if block.mark == 'executed']
-        if blocks:
-            marks = [pytest.mark.slow] if any(block.language == 'bash' for block in blocks) else []
-            found.append(pytest.param(page, id=relative(page), marks=marks))
+        if any(block.mark == 'executed' for block in read_blocks(page)):
+            found.append(pytest.param(page, id=relative(page), marks=pytest.mark.slow))
     return found
 
 

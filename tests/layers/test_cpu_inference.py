@@ -92,7 +92,12 @@ def test_any_layout_and_type(name, make):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision_model(dtype):
     block, x = make_block().to(dtype), torch.randn(2, 6, 8, 16, dtype=dtype)
-    want = block(x)
+    try:
+        want = block(x)
+    except RuntimeError as error:
+        if dtype == torch.float16 and 'not implemented for' in str(error):
+            pytest.skip(f'this torch has no float16 on a CPU: {error}')
+        raise
     fuse_blocks(block)
     got = block(x)
     assert got.dtype == dtype and (got - want).norm() < 0.02 * want.norm()

@@ -76,7 +76,8 @@ def biased(layer):
 
 def replace(path, make):
     def change(block):
-        block.set_submodule(path, make(block.get_submodule(path)))
+        parent, _, name = path.rpartition('.')
+        setattr(block.get_submodule(parent), name, make(block.get_submodule(path)))
 
     return change
 
