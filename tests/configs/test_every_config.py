@@ -41,7 +41,8 @@ def run(config: str, tools, options: list[str], work_dir: Path) -> None:
 
     out = work_dir / 'metrics.json'
     tta = ['--tta'] if '--tta' in (ROOT / config).read_text() else []
-    assert tools['test']([str(ROOT / config), str(last), '--out', str(out), *tta, *common]) == 0
+    # Fused blocks round differently, and one pixel near a tie moves the mIoU of a model that knows nothing yet.
+    assert tools['test']([str(ROOT / config), str(last), '--out', str(out), '--no-fuse', *tta, *common]) == 0
     metrics = json.loads(out.read_text())
     expected = {key: value for key, value in validated[0].items() if key not in ('data_time', 'time', 'step')}
     # COCO has no metrics where a detector, after two iterations, finds nothing.
