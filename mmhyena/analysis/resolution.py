@@ -57,10 +57,14 @@ class ResolutionHook(Hook):
 
     Args:
         resize: See :func:`filter_resize`; None leaves the model as it is configured.
+
+    Attributes:
+        images: How many images are tested.
     """
 
     def __init__(self, resize: bool | None) -> None:
         self.resize = resize
+        self.images = 0
         self._resized = ExitStack()
 
     def before_test(self, runner: Runner) -> None:
@@ -68,6 +72,7 @@ class ResolutionHook(Hook):
         if self.resize is not None:
             self._resized.enter_context(filter_resize(runner.model, self.resize))
         dataset = runner.test_dataloader.dataset
+        self.images = len(dataset)
         for metric in runner.test_evaluator.metrics:
             if hasattr(metric, 'img_ids') and hasattr(metric, 'cat_ids'):
                 # All images of the annotation file count otherwise, and those that are left out as missed.

@@ -60,7 +60,7 @@ def test_hook_restores_what_was_set_and_names_the_images_of_coco():
     assert not any(conv.filter_resize for conv in long_convs(model).values())
     hook.after_test(runner)
     assert all(conv.filter_resize for conv in long_convs(model).values())
-    assert coco.img_ids == [10, 11] and not vars(other)
+    assert coco.img_ids == [10, 11] and not vars(other) and hook.images == 2
 
 
 def test_images_are_scaled_by_size_or_by_factor():

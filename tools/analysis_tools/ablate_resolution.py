@@ -71,7 +71,7 @@ def ablate(args: argparse.Namespace) -> None:
                 print(f'{growth} x {factor:g} {name}'.rstrip(), flush=True)
                 canvas = canvases[factor] if growth == 'canvas' and factor != 1 else None
                 found = evaluate(args, factor, canvas, resize)
-                rows.append(dict(growth=growth, factor=factor, filter_resize=resize, images=args.max_images) | found)
+                rows.append(dict(growth=growth, factor=factor, filter_resize=resize) | found)
     write(args.out, rows)
     picture = args.out.with_suffix('.png')
     plot(picture, rows)
@@ -79,7 +79,7 @@ def ablate(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace, factor: float, canvas: str | None, resize: bool | None) -> dict[str, float]:
-    """Return the metrics at one resolution."""
+    """Return the number of images and the metrics at one resolution."""
     from mmhyena.analysis.resolution import ResolutionHook, rescale_test, use_canvas
     from mmhyena.apis import evaluate as run
     from mmhyena.apis.config import load_config, parse_overrides
@@ -91,10 +91,11 @@ def evaluate(args: argparse.Namespace, factor: float, canvas: str | None, resize
     else:
         overrides |= use_canvas(cfg, factor, canvas)
     options = parse_overrides(args.cfg_options) | overrides
-    hooks = [ResolutionHook(resize)]
+    hook = ResolutionHook(resize)
     # Not the config's own folder, where a run writes its config and would replace that of the training.
     with tempfile.TemporaryDirectory() as folder:
-        return run(args.config, args.checkpoint, work_dir=folder, cfg_options=options, hooks=hooks, fuse=False)
+        found = run(args.config, args.checkpoint, work_dir=folder, cfg_options=options, hooks=[hook], fuse=False)
+    return dict(images=hook.images) | found
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -259,7 +259,9 @@ def draw_resolution(path: Path) -> None:
                 axis.plot(
                     *zip(*points), label=label, color=f'C{number}', marker='o', ls='--' if resize == 'True' else '-'
                 )
-        axis.set(title=f'{task}: larger {growth}', xlabel='sides of the image, of those in training')
+        axis.set(
+            title=f'{task}: larger {growth}', xlabel='sides of the image, of those in training', ylabel=METRICS[metric]
+        )
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     _save(figure, path)

@@ -20,7 +20,7 @@ study() {  # NAME TOOL ARGUMENTS: unless its csv is there
 }
 
 canvas=$out/canvas
-for sides in 0.5:80:60 1.5:240:22 2:320:12 3:480:8; do
+for sides in 0.5:80:60 1.5:240:22 2:320:12; do
     factor=${sides%%:*}
     rest=${sides#*:}
     $python tools/dataset_converters/shapes.py --out "$canvas/$factor" --size "${rest%:*}" --val "${rest#*:}" \
@@ -33,7 +33,7 @@ for task in segmentation detection; do
     study "reach_${task}_hb" ablate_reach $(model $task hb) --taps 7 31 127 --out "$out/reach_${task}_hb.csv"
     for mixer in hpx hyena_nd convformer; do
         study "resolution_${task}_$mixer" ablate_resolution $(model $task $mixer) --max-images 16 \
-            --canvas-data "$canvas/{factor}" --out "$out/resolution_${task}_$mixer.csv"
+            --factors 0.5 1 1.5 2 --canvas-data "$canvas/{factor}" --out "$out/resolution_${task}_$mixer.csv"
     done
 done
 study erf_segmentation visualize_erf $(model segmentation hpx) $(model segmentation hb) $(model segmentation convformer) \
