@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmhyena.compat import environment_report
 from mmhyena.compat.config_packages import register_config_packages
+from mmhyena.compat.distributions import opencv_warning
 
 USAGE = """\
 usage: python -m mmhyena.compat SCRIPT [ARGS...]
@@ -31,6 +32,8 @@ def main() -> None:
         report = environment_report()
         width = max(map(len, report))
         sys.stdout.writelines(f'{key:{width}}  {value}\n' for key, value in report.items())
+        if (warning := opencv_warning()) is not None:
+            sys.stderr.write(f'warning: {warning}\n')
     elif args[0] in ('-h', '--help'):
         sys.stdout.write(USAGE)
     elif args[0] == '-m':

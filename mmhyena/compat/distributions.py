@@ -7,6 +7,7 @@ files. Only the metadata of installed packages is read here; nothing is imported
 import importlib.util
 import logging
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.machinery import PathFinder
@@ -42,6 +43,15 @@ TOOLKITS = (
     Toolkit('mmseg', 'onedl-mmsegmentation', '1.4.2', 'mmsegmentation', '1.2.2'),
     Toolkit('mmpretrain', 'onedl-mmpretrain', '1.3.6', 'mmpretrain', '1.2.0'),
 )
+
+
+OPENCV_PACKAGES = (
+    'opencv-python',
+    'opencv-python-headless',
+    'opencv-contrib-python',
+    'opencv-contrib-python-headless',
+)
+"""Packages that provide the module ``cv2``. Installed together they overwrite one another's files."""
 
 
 class DistributionConflictError(RuntimeError):
@@ -89,6 +99,23 @@ def check_distributions(raise_error: bool = True) -> list[Toolkit]:
     return conflicts
 
 
+def opencv_warning() -> str | None:
+    """Return a line that says how to keep one OpenCV package if several are installed, else None."""
+    found = _installed(OPENCV_PACKAGES)
+    if len(found) < 2:
+        return None
+    return (
+        f'Several OpenCV packages own the same files and are installed over each other: {", ".join(found)}. '
+        f'Run `pip uninstall -y {" ".join(found)}`, then `pip install opencv-python-headless`.'
+    )
+
+
+def _installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    versions = {package: installed_version(package) for package in packages}
+    return {package: version for package, version in versions.items() if version is not None}
+
+
 def _conflict_message(conflicts: list[Toolkit]) -> str:
     pairs = ', '.join(f'{t.onedl} and {t.openmmlab}' for t in conflicts)
     packages = ' '.join(f'{t.onedl} {t.openmmlab}' for t in conflicts)
@@ -130,16 +157,17 @@ def mmcv_ops_state() -> str:
 def environment_report() -> dict[str, str]:
     """Return what is installed, in words, for logs and bug reports.
 
-    Keys: ``mmhyena``, ``python``, ``platform``, ``torch``, ``torchvision``, ``numpy``, ``distribution``, one per
-    toolkit by
-    import name, and ``mmcv ops`` (see :func:`mmcv_ops_state`).
+    Keys: ``mmhyena``, ``python``, ``platform``, ``torch``, ``torchvision``, ``numpy``, ``opencv``, ``distribution``,
+    one per toolkit by import name, and ``mmcv ops`` (see :func:`mmcv_ops_state`).
     """
     report = {'mmhyena': __version__, 'python': platform.python_version(), 'platform': platform.platform()}
     for name in ('torch', 'torchvision', 'numpy'):
         report[name] = installed_version(name) or 'not installed'
+    opencv = ', '.join(f'{package} {version}' for package, version in _installed(OPENCV_PACKAGES).items())
+    report['opencv'] = opencv or 'not installed'
     report['distribution'] = installed_distribution() or 'no OpenMMLab package installed'
     for toolkit in TOOLKITS:
-        versions = {d: installed_version(d) for d in (toolkit.onedl, toolkit.openmmlab)}
-        report[toolkit.name] = ', '.join(f'{d} {v}' for d, v in versions.items() if v) or 'not installed'
+        versions = _installed((toolkit.onedl, toolkit.openmmlab))
+        report[toolkit.name] = ', '.join(f'{d} {v}' for d, v in versions.items()) or 'not installed'
     report['mmcv ops'] = mmcv_ops_state()
     return report

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmhyena import compat
+from mmhyena.compat import __main__ as compat_main
 from mmhyena.compat import distributions
 
 ONEDL = [t.onedl for t in distributions.TOOLKITS]
@@ -83,6 +84,28 @@ def test_environment_report_names_both_versions_of_a_conflict(installed):
     assert report['mmdet'] == 'mmdet 1.0'
     assert report['mmseg'] == report['torch'] == 'not installed'
     assert all(isinstance(value, str) for value in report.values())
+
+
+@pytest.mark.parametrize(
+    ('names', 'warns'),
+    [
+        ([], False),
+        (['opencv-python-headless'], False),
+        (['opencv-python', 'opencv-python-headless'], True),
+        (['opencv-python-headless', 'opencv-contrib-python'], True),
+    ],
+)
+def test_several_opencv_packages_are_one_warning(installed, capsys, monkeypatch, names, warns):
+    installed(*names)
+    monkeypatch.setattr(sys, 'argv', ['mmhyena.compat'])
+    compat_main.main()
+    printed = capsys.readouterr()
+    (row,) = [line for line in printed.out.splitlines() if line.startswith('opencv ')]
+    assert row.split(maxsplit=1)[1] == (', '.join(f'{name} 1.0' for name in names) or 'not installed')
+    assert bool(printed.err) == warns
+    if warns:
+        assert printed.err.count('\n') == 1
+        assert f'`pip uninstall -y {" ".join(names)}`, then `pip install opencv-python-headless`' in printed.err
 
 
 def test_pins_are_those_of_the_extras():
