@@ -23,6 +23,7 @@ COMMANDS = {
     'browse': 'draw what the pipeline of a config feeds the model',
     'flops': 'count multiply-accumulates and parameters',
     'convert': 'convert official checkpoints',
+    'export': 'write a model as ONNX or a program of torch.export',
     'list': 'list architectures, configs and published weights',
     'tool': 'run a script of mmdet, mmseg or mmpretrain',
 }

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from mmhyena.ops.backends import BACKENDS, choose_backend
 from mmhyena.ops.geometry import AxisGeometry, ConvCase, geometry
-from mmhyena.ops.mode import no_autocast
+from mmhyena.ops.mode import is_exporting, no_autocast
 
 __all__ = ['PreparedKernel', 'choose_prepared_backend', 'long_conv', 'prepare_kernel', 'prepared_long_conv']
 
@@ -87,7 +87,8 @@ def _fold_skip(k: Tensor, skip: Tensor | None, axes: Sequence[AxisGeometry]) -> 
 
 
 def _case(u: Tensor, axes: tuple[AxisGeometry, ...], is_constant: bool) -> ConvCase:
-    batch, channels, *spatial = map(int, u.shape)  # torch.jit.trace makes tensors of sizes
+    channels, *spatial = map(int, u.shape[1:])  # torch.jit.trace makes tensors of sizes
+    batch = 1 if is_exporting() else int(u.shape[0])  # int() would fix the batch size of an exported graph
     return ConvCase(batch, channels, tuple(spatial), axes, u.dtype, u.device, is_constant)
 
 

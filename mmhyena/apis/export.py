@@ -1,0 +1,258 @@
+"""Models as files that run without this package: ONNX, and programs of ``torch.export``.
+
+The long kernels are constants of the file, and convolutions are real matrix products (the ``dft`` backend of
+:mod:`mmhyena.ops`), because ONNX has no complex numbers. The size of the image is fixed, the size of the batch on request
+not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmhyena.apis.checks.building import config_errors
+from mmhyena.apis.checks.values import check_model
+from mmhyena.apis.config import load_config
+from mmhyena.apis.inference.tasks import find_dataset_meta
+from mmhyena.apis.toolkits import use_toolkit
+from mmhyena.apis.weights import load_weights
+from mmhyena.checkpoints import read_checkpoint
+from mmhyena.errors import UserError, one_line
+from mmhyena.ops import use_backend
+
+__all__ = ['MAX_ERROR', 'ExportTarget', 'Exported', 'build_for_export', 'export_model', 'run_exported']
+
+MAX_ERROR = 1e-4
+"""Largest norm of the difference to torch, relative to the norm of the output, that is accepted."""
+
+SUFFIXES = ('.onnx', '.pt2')
+
+_OUTPUTS = dict(
+    classification='scores',
+    segmentation='logits at the size of the image',
+    detection='feature maps of backbone and neck',
+)
+
+
+@dataclass
+class ExportTarget:
+    """What is exported: ``module(image)`` with ``image`` ``(B, 3, H, W)`` gives a tuple of tensors.
+
+    Attributes:
+        module: In evaluation, without gradients.
+        task: ``'classification'``, ``'segmentation'`` or ``'detection'``.
+        metadata: Text to be written into the file: class names and how images are normalized.
+    """
+
+    module: nn.Module
+    task: str
+    metadata: dict[str, str]
+
+    @property
+    def outputs(self) -> str:
+        """What the file gives."""
+        return _OUTPUTS[self.task]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written: its size in bytes and its largest error relative to torch, of all outputs."""
+
+    file: Path
+    size: int
+    error: float
+
+
+class _Classifier(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the scores ``(B, classes)`` after softmax, or sigmoid for several labels per image."""
+        logits: Any = self.model(image, mode='tensor')
+        logits = logits[-1] if isinstance(logits, (tuple, list)) else logits
+        several = type(self.model.head).__name__.startswith('MultiLabel')
+        return (logits.sigmoid() if several else logits.softmax(dim=1),)
+
+
+class _Segmentor(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits ``(B, classes, H, W)``."""
+        logits = self.model(image, mode='tensor')
+        align = self.model.decode_head.align_corners
+        return (nn.functional.interpolate(logits, image.shape[2:], mode='bilinear', align_corners=align),)
+
+
+class _Features(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+        self.neck = getattr(model, 'neck', None)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps ``(B, C, h, w)`` from fine to coarse."""
+        maps = self.backbone(image)
+        return tuple(maps if self.neck is None else self.neck(maps))
+
+
+_WRAPPERS = dict(classification=_Classifier, segmentation=_Segmentor, detection=_Features)
+
+
+def build_for_export(config: str | Path, checkpoint: str | Path | None = None) -> ExportTarget:
+    """Build the part of a model that can be exported.
+
+    Args:
+        config: Config file of a classifier, detector or segmentor.
+        checkpoint: Its weights; None for random ones.
+
+    Raises:
+        UserError: If the config or the checkpoint is wrong, or the model takes more than an image.
+    """
+    cfg = load_config(config)
+    task = use_toolkit(cfg).task
+    from mmengine.registry import MODELS
+
+    check_model(cfg)
+    with config_errors(cfg):
+        model = MODELS.build(cfg.model)
+    weights = {} if checkpoint is None else read_checkpoint(checkpoint)
+    if checkpoint is not None:
+        load_weights(model, weights, checkpoint)
+    if task == 'segmentation' and (
+        not hasattr(model, 'decode_head') or hasattr(model.decode_head, 'transformer_decoder')
+    ):
+        raise UserError(
+            f'{type(model).__name__} of {config} cannot be exported: its head predicts masks of queries, no logits per pixel'
+        )
+    module = _WRAPPERS[task](model).eval().requires_grad_(False)
+    return ExportTarget(module, task, _metadata(cfg, task, weights))
+
+
+def _metadata(cfg: Any, task: str, weights: Any) -> dict[str, str]:
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    to_rgb = preprocessor.get('to_rgb', preprocessor.get('bgr_to_rgb', False))
+    classes = find_dataset_meta(cfg, weights).get('classes') or ()
+    return dict(
+        task=task,
+        outputs=_OUTPUTS[task],
+        classes=json.dumps(list(classes)),
+        mean=json.dumps(list(preprocessor.get('mean') or (0, 0, 0))),
+        std=json.dumps(list(preprocessor.get('std') or (1, 1, 1))),
+        channel_order='RGB' if to_rgb else 'BGR',
+        layout='NCHW',
+    )
+
+
+def export_model(
+    target: ExportTarget, file: str | Path, shape: Sequence[int], dynamic_batch: bool = False, seed: int = 0
+) -> Exported:
+    """Write a model to a file, and compare the file with torch on random images.
+
+    Args:
+        target: The model.
+        file: ``FILE.onnx``, or ``FILE.pt2`` for a program of ``torch.export``.
+        shape: Height and width of the image.
+        dynamic_batch: Whether the file takes any number of images; one otherwise.
+        seed: Of the random images.
+
+    Returns:
+        What was written; the file is kept only if it is right.
+
+    Raises:
+        UserError: If a package is missing, the image is too small, the model cannot be exported, or the file differs
+            from torch by more than :data:`MAX_ERROR`.
+    """
+    path = Path(file)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f'{file}: the name must end in {" or ".join(SUFFIXES)}')
+    _check_packages(path.suffix)
+    generator = torch.Generator().manual_seed(seed)
+    # Two images where the batch is dynamic: torch.export takes a size of 1 for a constant.
+    image = torch.randn(1 + dynamic_batch, 3, *shape, generator=generator)
+    with torch.no_grad(), use_backend('dft'), _quiet():
+        try:
+            target.module(image)  # makes the kernels, which the file takes as constants
+            program = _export(target.module, image, dynamic_batch)
+            _write(program, path, target.metadata)
+        except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
+            path.unlink(missing_ok=True)
+            raise UserError(f'the model cannot be exported at {shape[0]} x {shape[1]}: {one_line(error)}') from error
+        probe = torch.randn(1 + 2 * dynamic_batch, 3, *shape, generator=generator)
+        expected = target.module(probe)
+    error = max(map(_relative_error, run_exported(path, probe), expected))
+    if not error <= MAX_ERROR:
+        path.unlink()
+        raise UserError(
+            f'{file} differs from torch by a relative error of {error:.1e}, above {MAX_ERROR:g}: it was removed'
+        )
+    return Exported(path, path.stat().st_size, error)
+
+
+def run_exported(file: str | Path, image: Tensor) -> list[Tensor]:
+    """Return the outputs of an exported file for ``image`` ``(B, 3, H, W)`` on the CPU."""
+    if Path(file).suffix == '.pt2':
+        return list(torch.export.load(file).module()(image))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    return [torch.from_numpy(output) for output in session.run(None, {'image': image.numpy()})]
+
+
+def _relative_error(value: Tensor, expected: Tensor) -> float:
+    if value.shape != expected.shape:
+        return float('inf')
+    return float((value - expected).norm() / expected.norm().clamp(min=1e-12))
+
+
+def _check_packages(suffix: str) -> None:
+    if not hasattr(torch.export, 'save') or 'strict' not in torch.export.export.__code__.co_varnames:
+        raise UserError(f'export needs torch 2.5 or newer, found {torch.__version__}: use the OneDL distribution')
+    for name in ('onnx', 'onnxruntime', 'onnxscript') if suffix == '.onnx' else ():
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"export to ONNX needs {name}, which is not installed: pip install 'mmhyena[export]'")
+
+
+def _export(module: nn.Module, image: Tensor, dynamic_batch: bool) -> Any:
+    shapes = {'image': {0: torch.export.Dim('batch')}} if dynamic_batch else None
+    return torch.export.export(module, (image,), dynamic_shapes=shapes, strict=False)
+
+
+def _write(program: Any, path: Path, metadata: dict[str, str]) -> None:
+    if path.suffix == '.pt2':
+        torch.export.save(program, path, extra_files={'metadata.json': json.dumps(metadata)})
+        return
+    import onnx
+
+    torch.onnx.export(program, (), path, dynamo=True, input_names=['image'], external_data=False, verbose=False)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+@contextmanager
+def _quiet() -> Any:
+    """Keep notes of the exporter about itself from the screen."""
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

@@ -1,0 +1,113 @@
+"""Exported files give what torch gives, for every token mixer, at several sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmhyena.__main__ import main
+from mmhyena.backbones import HyenaFormer, HyenaViT
+from mmhyena.errors import UserError
+
+pytest.importorskip('mmpretrain')
+for package in ('onnx', 'onnxruntime', 'onnxscript'):
+    pytest.importorskip(package)
+
+from mmhyena.apis import export as module  # noqa: E402
+from mmhyena.apis.export import MAX_ERROR, ExportTarget, export_model, run_exported  # noqa: E402
+
+SIZES = [(32, 32), (45, 33), (64, 48)]
+ARCHS = ['hpx_former_tiny', 'hb_former_tiny', 'hyena_nd_former_tiny', 'ibit']
+
+
+class Features(nn.Module):
+    """A backbone that returns a tuple."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.backbone(image))
+
+
+def make_target(arch: str) -> ExportTarget:
+    torch.manual_seed(0)
+    if arch == 'ibit':
+        backbone = HyenaViT(
+            arch=dict(HyenaViT.arch_settings['ibit_tiny'], embed_dims=24, num_layers=2, num_heads=3), img_size=64
+        )
+    else:
+        settings = dict(HyenaFormer.arch_settings[arch], depths=(1, 1, 1, 1))
+        backbone = HyenaFormer(settings)
+    return ExportTarget(Features(backbone).eval().requires_grad_(False), 'detection', {'classes': '["a", "b"]'})
+
+
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.slow
+def test_onnxruntime_equals_torch(arch: str, size: tuple[int, int], tmp_path: Path):
+    target = make_target(arch)
+    image = torch.randn(3, 3, *size)
+    with torch.no_grad():
+        expected = target.module(image)  # by the backend that is usual, not that of the export
+    result = export_model(target, tmp_path / 'model.onnx', size, dynamic_batch=True)
+    assert result.error < MAX_ERROR
+    values = run_exported(result.file, image)
+    assert len(values) == len(expected)
+    for value, wanted in zip(values, expected):
+        assert value.shape == wanted.shape
+        assert (value - wanted).norm() < MAX_ERROR * wanted.norm()
+
+
+def test_program_of_torch_export(tmp_path: Path):
+    target = make_target('hpx_former_tiny')
+    image = torch.randn(1, 3, 45, 33)
+    result = export_model(target, tmp_path / 'model.pt2', image.shape[2:])
+    for value, wanted in zip(run_exported(result.file, image), target.module(image)):
+        assert (value - wanted).norm() < MAX_ERROR * wanted.norm()
+
+
+def test_a_wrong_file_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    right = module.run_exported
+    monkeypatch.setattr(module, 'run_exported', lambda file, image: [1.001 * value for value in right(file, image)])
+    with pytest.raises(UserError, match='differs from torch by a relative error of 1.0e-03'):
+        export_model(make_target('hpx_former_tiny'), tmp_path / 'model.pt2', (32, 32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(UserError, match=r'needs onnx, which is not installed: pip install .mmhyena\[export\]'):
+        export_model(make_target('ibit'), tmp_path / 'model.onnx', (32, 32))
+
+
+def test_wrong_name_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(['export', 'x.py', '--out', str(tmp_path / 'model.trt'), '--shape', '32', '32']) == 2
+    assert 'must end in .onnx or .pt2' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_command(task: str, config, weights, tmp_path: Path, capsys: pytest.CaptureFixture):
+    import json
+
+    import onnx
+
+    file = tmp_path / 'model.onnx'
+    assert main(['export', str(config(task)), str(weights(task)), '--out', str(file), '--shape', '64', '96']) == 0
+    told = capsys.readouterr().out
+    assert ('The head, which selects boxes, is not in the file' in told) == (task == 'detection')
+    metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert len(json.loads(metadata['classes'])) in (5, 6)
+    assert len(json.loads(metadata['mean'])) == 3
+    assert metadata['layout'] == 'NCHW'
+    outputs = run_exported(file, torch.randn(1, 3, 64, 96))
+    if task == 'segmentation':
+        assert outputs[0].shape == (1, 6, 64, 96)
+    elif task == 'classification':
+        assert outputs[0].sum().item() == pytest.approx(1, abs=1e-5)
+    else:
+        assert len(outputs) == 4
