@@ -1,8 +1,8 @@
 """Models as files that run without this package: ONNX, and programs of ``torch.export``.
 
 The long kernels are constants of the file, and convolutions are real matrix products (the ``dft`` backend of
-:mod:`mmhyena.ops`), because ONNX has no complex numbers. The size of the image is fixed, the size of the batch on request
-not.
+The long kernels are constants of the file, and convolutions are real matrix products (the ``dft`` backend of
+:mod:`mmhyena.ops`), because ONNX has no complex numbers. The image size is fixed, the batch size is dynamic on request.
 """
 
 from __future__ import annotations
@@ -135,9 +135,7 @@ def build_for_export(config: str | Path, checkpoint: str | Path | None = None) -
     if task == 'segmentation' and (
         not hasattr(model, 'decode_head') or hasattr(model.decode_head, 'transformer_decoder')
     ):
-        raise UserError(
-            f'{type(model).__name__} of {config} cannot be exported: its head predicts masks of queries, no logits per pixel'
-        )
+        raise UserError(f'{type(model).__name__} of {config} cannot be exported: its head gives no logits per pixel')
     module = _WRAPPERS[task](model).eval().requires_grad_(False)
     return ExportTarget(module, task, _metadata(cfg, task, weights))
 

@@ -74,7 +74,7 @@ def test_program_of_torch_export(tmp_path: Path):
 def test_a_wrong_file_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     right = module.run_exported
     monkeypatch.setattr(module, 'run_exported', lambda file, image: [1.001 * value for value in right(file, image)])
-    with pytest.raises(UserError, match='differs from torch by a relative error of 1.0e-03'):
+    with pytest.raises(UserError, match=r'differs from torch by a relative error of 1\.0e-03'):
         export_model(make_target('hpx_former_tiny'), tmp_path / 'model.pt2', (32, 32))
     assert not list(tmp_path.iterdir())
 
