@@ -1,7 +1,6 @@
 """Models as files that run without this package: ONNX, and programs of ``torch.export``.
 
 The long kernels are constants of the file, and convolutions are real matrix products (the ``dft`` backend of
-The long kernels are constants of the file, and convolutions are real matrix products (the ``dft`` backend of
 :mod:`mmhyena.ops`), because ONNX has no complex numbers. The image size is fixed, the batch size is dynamic on request.
 """
 
