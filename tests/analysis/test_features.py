@@ -1,4 +1,4 @@
-"""Principal components of feature maps whose answer is known."""
+"""Principal components of feature maps, and activation maps of models whose answer is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmhyena.analysis.features import principal_components, stage_features
+from mmhyena.analysis.features import activation_map, principal_components, stage_features
+from mmhyena.errors import UserError
 
 
 class Backbone(nn.Module):
@@ -18,11 +19,16 @@ class Backbone(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A model with a backbone."""
+    """The score of a class is the mean of the channel of the same index."""
 
     def __init__(self):
         super().__init__()
         self.backbone = Backbone()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x, mode):
+        assert mode == 'tensor'
+        return self.backbone(x)[-1].mean((2, 3)) * self.scale
 
 
 def image():
@@ -49,3 +55,18 @@ def test_a_constant_map_is_black():
 
 def test_every_level_of_the_backbone_is_given():
     assert [tuple(feature.shape) for feature in stage_features(Classifier(), image())] == [(3, 16, 16)] * 2
+
+
+@pytest.mark.parametrize(('category', 'inside'), [(0, (1, 1)), (1, (12, 12))])
+def test_activation_map_lies_where_the_class_is(category, inside):
+    pytest.importorskip('pytorch_grad_cam')
+    heat, about = activation_map(Classifier(), image(), category=category)
+    outside = (12, 12) if category == 0 else (1, 1)
+    assert heat.shape == (16, 16) and about['method'] == 'GradCAM'
+    assert heat[inside] > 0.9 and heat[outside] < 0.1
+
+
+def test_a_class_that_does_not_exist_is_named():
+    pytest.importorskip('pytorch_grad_cam')
+    with pytest.raises(UserError, match='3 classes, so there is no class 7'):
+        activation_map(Classifier(), image(), category=7)
