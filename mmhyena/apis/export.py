@@ -74,7 +74,7 @@ class Exported:
 class _Classifier(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # of a toolkit
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the scores ``(B, classes)`` after softmax, or sigmoid for several labels per image."""
@@ -87,7 +87,7 @@ class _Classifier(nn.Module):
 class _Segmentor(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # of a toolkit
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the logits ``(B, classes, H, W)``."""
@@ -99,8 +99,8 @@ class _Segmentor(nn.Module):
 class _Features(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.backbone = model.backbone
-        self.neck = getattr(model, 'neck', None)
+        self.backbone: Any = model.backbone
+        self.neck: Any = getattr(model, 'neck', None)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps ``(B, C, h, w)`` from fine to coarse."""
@@ -180,23 +180,24 @@ def export_model(
     generator = torch.Generator().manual_seed(seed)
     # Two images where the batch is dynamic: torch.export takes a size of 1 for a constant.
     image = torch.randn(1 + dynamic_batch, 3, *shape, generator=generator)
-    with torch.no_grad(), use_backend('dft'), _quiet():
-        try:
-            target.module(image)  # makes the kernels, which the file takes as constants
-            program = _export(target.module, image, dynamic_batch)
-            _write(program, path, target.metadata)
-        except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
-            path.unlink(missing_ok=True)
-            raise UserError(f'the model cannot be exported at {shape[0]} x {shape[1]}: {one_line(error)}') from error
-        probe = torch.randn(1 + 2 * dynamic_batch, 3, *shape, generator=generator)
-        expected = target.module(probe)
-    error = max(map(_relative_error, run_exported(path, probe), expected))
-    if not error <= MAX_ERROR:
-        path.unlink()
-        raise UserError(
-            f'{file} differs from torch by a relative error of {error:.1e}, above {MAX_ERROR:g}: it was removed'
-        )
-    return Exported(path, path.stat().st_size, error)
+    probe = torch.randn(1 + 2 * dynamic_batch, 3, *shape, generator=generator)
+    # Beside the file, which is replaced only by a right one.
+    unchecked = path.with_name(f'.{path.stem}.unchecked{path.suffix}')
+    try:
+        with torch.no_grad(), use_backend('dft'), _quiet():
+            expected = target.module(probe)  # makes the kernels, which the file takes as constants
+            _write(_export(target.module, image, dynamic_batch), unchecked, target.metadata)
+        worst = max(map(_relative_error, run_exported(unchecked, probe), expected))
+        if not worst <= MAX_ERROR:
+            raise UserError(
+                f'{file} would differ from torch by a relative error of {worst:.1e}, above {MAX_ERROR:g}: not written'
+            )
+        unchecked.replace(path)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f'the model cannot be exported at {shape[0]} x {shape[1]}: {one_line(error)}') from error
+    finally:
+        unchecked.unlink(missing_ok=True)
+    return Exported(path, path.stat().st_size, worst)
 
 
 def run_exported(file: str | Path, image: Tensor) -> list[Tensor]:

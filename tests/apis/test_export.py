@@ -73,12 +73,13 @@ def test_program_of_torch_export(tmp_path: Path):
         assert (value - wanted).norm() < MAX_ERROR * wanted.norm()
 
 
-def test_a_wrong_file_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_file_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     right = module.run_exported
     monkeypatch.setattr(module, 'run_exported', lambda file, image: [1.001 * value for value in right(file, image)])
-    with pytest.raises(UserError, match=r'differs from torch by a relative error of 1\.0e-03'):
+    (tmp_path / 'model.pt2').write_text('of an earlier export')
+    with pytest.raises(UserError, match=r'differ from torch by a relative error of 1\.0e-03'):
         export_model(make_target('hpx_former_tiny'), tmp_path / 'model.pt2', (32, 32))
-    assert not list(tmp_path.iterdir())
+    assert [file.read_text() for file in tmp_path.iterdir()] == ['of an earlier export']
 
 
 def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
