@@ -11,12 +11,17 @@ far=${3:+$(cd "$3" && pwd)}
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python}
 
-model() { echo "$compare/$1/$2/seed0/config.py $(cat "$compare/$1/$2/seed0/last_checkpoint")"; }
-study() {  # NAME TOOL ARGUMENTS: unless its csv is there
-    name=$1
+study() {  # NAME TOOL TASK MIXERS ARGUMENTS: a tool on the models of the mixers, unless its csv is there
+    csv=$out/$1.csv
     tool=$2
-    shift 2
-    [ -f "$out/$name.csv" ] || $python "tools/analysis_tools/$tool.py" "$@"
+    models=$compare/$3
+    mixers=$4
+    shift 4
+    if [ -f "$csv" ]; then return; fi
+    for name in $mixers; do
+        set -- "$models/$name/seed0/config.py" "$(cat "$models/$name/seed0/last_checkpoint")" "$@"
+    done
+    $python "tools/analysis_tools/$tool.py" "$@"
 }
 
 canvas=$out/canvas
@@ -27,18 +32,19 @@ for sides in 0.5:80:60 1.5:240:22 2:320:12; do
         --figure-side 160 --train 0 --cls-train 0 --cls-val 0
 done
 for task in segmentation detection; do
-    short='7 15 31'
-    study "reach_${task}_hpx" ablate_reach $(model $task hpx) --taps 1 3 $short --per-stage --out "$out/reach_${task}_hpx.csv"
-    study "reach_${task}_hyena_nd" ablate_reach $(model $task hyena_nd) --taps 1 3 $short --out "$out/reach_${task}_hyena_nd.csv"
-    study "reach_${task}_hb" ablate_reach $(model $task hb) --taps 7 31 127 --out "$out/reach_${task}_hb.csv"
+    reach=reach_$task
+    study "${reach}_hpx" ablate_reach $task hpx --taps 1 3 7 15 31 --per-stage --out "$out/${reach}_hpx.csv"
+    study "${reach}_hyena_nd" ablate_reach $task hyena_nd --taps 1 3 7 15 31 --out "$out/${reach}_hyena_nd.csv"
+    study "${reach}_hb" ablate_reach $task hb --taps 7 31 127 --out "$out/${reach}_hb.csv"
     for mixer in hpx hyena_nd convformer; do
-        study "resolution_${task}_$mixer" ablate_resolution $(model $task $mixer) --max-images 16 \
-            --factors 0.5 1 1.5 2 --canvas-data "$canvas/{factor}" --out "$out/resolution_${task}_$mixer.csv"
+        resolution=resolution_${task}_$mixer
+        study "$resolution" ablate_resolution $task $mixer --max-images 16 --factors 0.5 1 1.5 2 \
+            --canvas-data "$canvas/{factor}" --out "$out/$resolution.csv"
     done
 done
-study erf_segmentation visualize_erf $(model segmentation hpx) $(model segmentation hb) $(model segmentation convformer) \
+study erf_segmentation visualize_erf segmentation 'convformer hb hpx' \
     --images data/shapes/val --num 16 --size 160 160 --out "$out/erf_segmentation.png"
-study kernels_hpx visualize_kernels $(model segmentation hpx) --channels 3 --out "$out/kernels_hpx.png"
+study kernels_hpx visualize_kernels segmentation hpx --channels 3 --out "$out/kernels_hpx.png"
 if [ -n "$far" ]; then
     for folder in "$far"/*/; do cp "$folder/segmentation.csv" "$out/far_$(basename "$folder").csv"; done
 fi
