@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mmhyena.checkpoints import find_family, fit_to_model, log_report, unwrap
+from mmhyena.checkpoints import find_family, fit_to_model, load_fitted, log_report, unwrap
 from mmhyena.errors import name_checkpoint
 
 __all__ = ['load_weights']
@@ -41,4 +41,5 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], name: str | Pa
             'it with model.backbone.init_cfg'
         )
     report.require_fit(f'checkpoint {name}', 'the model', remedy)
-    model.load_state_dict(fitted, strict=False)
+    with name_checkpoint(name):
+        load_fitted(model, fitted)

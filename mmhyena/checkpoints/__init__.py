@@ -4,7 +4,7 @@ Importing this package makes MMEngine read all checkpoints by :func:`read_checkp
 """
 
 from mmhyena.checkpoints.families import OFFICIAL_FAMILIES, OfficialFamily, find_family
-from mmhyena.checkpoints.fitting import fit_to_model
+from mmhyena.checkpoints.fitting import fit_to_model, load_fitted
 from mmhyena.checkpoints.loading import (
     LoadableBackbone,
     ReportedInit,
@@ -44,6 +44,7 @@ __all__ = [
     'find_family',
     'fit_to_backbone',
     'fit_to_model',
+    'load_fitted',
     'is_official',
     'load_pretrained',
     'log_report',

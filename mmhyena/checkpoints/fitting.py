@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from mmhyena.checkpoints.families import find_family
 from mmhyena.checkpoints.report import MatchReport, compare
 from mmhyena.errors import CheckpointError
 
-__all__ = ['fit_to_model']
+__all__ = ['fit_to_model', 'load_fitted']
 
 _BACKBONE = 'backbone.'
 _PREFIXES = (_BACKBONE, 'model.', 'module.', 'timm_model.')  # the last of the toolkits' TIMMBackbone
@@ -139,3 +140,16 @@ def _let_model_adapt(model: nn.Module, state: State, report: MatchReport) -> Non
     report.wrong_shape = {}
     report.missing = [name for name in report.missing if name in result.missing_keys]
     report.unexpected = [name for name in report.unexpected if name in result.unexpected_keys]
+
+
+def load_fitted(model: Any, fitted: State) -> None:
+    """Fill a model, or a backbone, with tensors that fit its names.
+
+    Raises:
+        CheckpointError: If the model takes some of them under other names, so that they would stay as they were.
+    """
+    lost = sorted(set(model.load_state_dict(fitted, strict=False).missing_keys) & set(fitted))
+    if lost:
+        raise CheckpointError(
+            f'{len(lost)} tensors are not taken by a module that renames them as it loads: {", ".join(lost[:3])}'
+        )

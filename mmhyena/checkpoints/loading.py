@@ -14,7 +14,7 @@ from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
 from mmhyena.checkpoints.families import find_family
-from mmhyena.checkpoints.fitting import fit_to_model
+from mmhyena.checkpoints.fitting import fit_to_model, load_fitted
 from mmhyena.checkpoints.reading import read_checkpoint
 from mmhyena.checkpoints.report import MatchReport, compare, render
 from mmhyena.checkpoints.unwrapping import strip_prefixes, unwrap
@@ -99,7 +99,7 @@ def _start_from(module: nn.Module, checkpoint: str, prefix: str | None, weights:
         fitted, report = fit_to_model(state, module, exact=False)
     log_report(report, f'{checkpoint} ({wrapper}) into {type(module).__name__}:')
     report.require_fit(checkpoint, f'this {type(module).__name__}')
-    module.load_state_dict(fitted, strict=False)
+    load_fitted(module, fitted)
 
 
 def load_pretrained(
@@ -126,7 +126,7 @@ def load_pretrained(
     title = f'{checkpoint} ({wrapper}) into {type(backbone).__name__}:'
     log_report(report, title)
     report.require_fit(str(checkpoint), f'this {type(backbone).__name__}')
-    backbone.load_state_dict(fitted, strict=False)
+    load_fitted(backbone, fitted)
     return report
 
 

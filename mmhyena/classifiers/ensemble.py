@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmpretrain.models.classifiers import BaseClassifier
+from mmpretrain.models.classifiers import BaseClassifier, TimmClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -56,6 +56,19 @@ class EnsembleClassifier(BaseClassifier):
                 del config['init_cfg']
         self.members = nn.ModuleList(MMPRETRAIN_MODELS.build(config) for config in configs)
         self.head = MMPRETRAIN_MODELS.build(dict(head or dict(type='ClsHead')))
+        self._register_load_state_dict_pre_hook(self._take_names_as_saved)
+
+    def _take_names_as_saved(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Take ``model.`` from the names of timm's members, in place.
+
+        mmpretrain's ``TimmClassifier`` saves its weights without ``model.`` and puts it before every name it loads. As
+        part of another module it is saved with ``model.``, since torch ignores what hooks of children return.
+        """
+        for i, member in enumerate(self.members):
+            if isinstance(member, TimmClassifier):
+                own = f'{prefix}members.{i}.'
+                for name in [name for name in state_dict if name.startswith(f'{own}model.')]:
+                    state_dict[own + name.removeprefix(f'{own}model.')] = state_dict.pop(name)
 
     def init_weights(self) -> None:
         """Initialize as MMEngine does, then load the checkpoints of the members."""

@@ -12,6 +12,7 @@ timm = pytest.importorskip('timm')
 from mmpretrain.registry import MODELS  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
 
+from mmhyena.apis.weights import load_weights  # noqa: E402
 from mmhyena.checkpoints import CheckpointError, revert_official  # noqa: E402
 
 CLASSES = 5
@@ -53,6 +54,26 @@ def test_logits_are_the_mean_of_the_members_with_their_checkpoints(members):
         want.append(model(image, mode='tensor'))
     assert not torch.allclose(*want, atol=1e-3)
     torch.testing.assert_close(build(members)(image, mode='tensor'), (want[0] + want[1]) / 2)
+
+
+@torch.no_grad()
+def test_saved_and_loaded_again_it_is_the_same(members):
+    image, model = torch.randn(2, 3, 64, 64), build(members)
+    other = MODELS.build(dict(type='mmhyena.EnsembleClassifier', members=members)).eval()
+    load_weights(other, {'state_dict': model.state_dict()}, 'saved.pth')
+    assert torch.equal(other(image), model(image))
+
+
+def test_weights_that_a_member_renames_are_no_silent_loss(members):
+    class Wrapped(torch.nn.Module):
+        def __init__(self, classifier: torch.nn.Module) -> None:
+            super().__init__()
+            self.classifier = classifier
+
+    timm_member = {name: value for name, value in members[1].items() if name != 'init_cfg'}
+    model = Wrapped(MODELS.build(timm_member))
+    with pytest.raises(CheckpointError, match=r'^saved.pth: \d+ tensors are not taken by a module that renames them'):
+        load_weights(model, {'state_dict': model.state_dict()}, 'saved.pth')
 
 
 def test_predictions_and_losses(members):

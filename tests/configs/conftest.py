@@ -168,7 +168,7 @@ def relocate(value: str, tiny_root: Path, weights_root: Path, cfg: Config) -> st
         return str(timm_weights(value.removeprefix('hf://timm/').partition('.')[0], weights_root))
     folder, _, rest = value.partition('/')
     if folder == 'data':
-        return f'{tiny_root}/{rest}'
+        return f'{tiny_root}/{rest.replace("shapes_far_context", "shapes", 1)}'  # the same layout
     path = weights_root / rest
     if not path.exists():
         torch.save({'state_dict': classifier_weights(path.stem, cfg)}, path)
