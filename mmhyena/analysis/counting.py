@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from mmhyena.analysis.flops import MacCount, count_macs
 from mmhyena.analysis.official_macs import official_macs
-from mmhyena.apis.checks.building import config_errors
-from mmhyena.apis.checks.values import check_model
+from mmhyena.apis.building import build_model
 from mmhyena.apis.config import load_config
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.backbones import HyenaFormer
@@ -95,11 +94,7 @@ def build_for_counting(
 def _build_model(config: Any) -> tuple[nn.Module, str]:
     cfg = load_config(config)
     toolkit = use_toolkit(cfg)
-    from mmengine.registry import MODELS
-
-    check_model(cfg)
-    with config_errors(cfg):
-        return MODELS.build(cfg.model), toolkit.task
+    return build_model(cfg), toolkit.task
 
 
 def count_official(target: CountingTarget) -> float:

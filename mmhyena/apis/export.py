@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmhyena.apis.checks.building import config_errors
-from mmhyena.apis.checks.values import check_model
+from mmhyena.apis.building import build_model
 from mmhyena.apis.config import load_config
 from mmhyena.apis.inference.tasks import find_dataset_meta
 from mmhyena.apis.toolkits import use_toolkit
@@ -92,7 +91,7 @@ class _Segmentor(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the logits ``(B, classes, H, W)``."""
         logits = self.model(image, mode='tensor')
-        align = self.model.decode_head.align_corners
+        align = self.model.align_corners
         return (nn.functional.interpolate(logits, image.shape[2:], mode='bilinear', align_corners=align),)
 
 
@@ -123,11 +122,7 @@ def build_for_export(config: str | Path, checkpoint: str | Path | None = None) -
     """
     cfg = load_config(config)
     task = use_toolkit(cfg).task
-    from mmengine.registry import MODELS
-
-    check_model(cfg)
-    with config_errors(cfg):
-        model = MODELS.build(cfg.model)
+    model = build_model(cfg)
     weights = {} if checkpoint is None else read_checkpoint(checkpoint)
     if checkpoint is not None:
         load_weights(model, weights, checkpoint)
@@ -140,7 +135,7 @@ def build_for_export(config: str | Path, checkpoint: str | Path | None = None) -
 
 
 def _metadata(cfg: Any, task: str, weights: Any) -> dict[str, str]:
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    preprocessor = cfg.model.get('data_preprocessor') or {}
     to_rgb = preprocessor.get('to_rgb', preprocessor.get('bgr_to_rgb', False))
     classes = find_dataset_meta(cfg, weights).get('classes') or ()
     return dict(
@@ -167,7 +162,7 @@ def export_model(
         seed: Of the random images.
 
     Returns:
-        What was written; the file is kept only if it is right.
+        What was written.
 
     Raises:
         UserError: If a package is missing, the image is too small, the model cannot be exported, or the file differs
@@ -243,7 +238,7 @@ def _write(program: Any, path: Path, metadata: dict[str, str]) -> None:
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Keep notes of the exporter about itself from the screen."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
     levels = [logger.level for logger in loggers]

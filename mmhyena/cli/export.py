@@ -2,7 +2,7 @@
 
 A classifier gives scores, a segmentor logits at the size of the image, a detector the feature maps of backbone and
 neck. The file takes normalized images; its metadata holds class names, mean, std and the order of the channels.
-It is compared with torch on random images, and removed if it differs.
+It is written only if it agrees with torch on random images.
 
 Examples:
     mmhyena export CONFIG CHECKPOINT --out model.onnx --shape 224 224
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmhyena.utils.cli import add_verbose_argument, make_folder_of, run_cli
+from mmhyena.utils.cli import add_verbose_argument, make_folder_of, prepare_process, run_cli
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -51,4 +51,5 @@ def export(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Export, and return the exit code."""
     args = parse_args(argv, prog)
+    prepare_process()
     return run_cli(lambda: export(args))

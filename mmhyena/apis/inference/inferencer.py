@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import MODELS
-from torch import nn
 
 from mmhyena.apis.amp import use_bfloat16
+from mmhyena.apis.building import build_model
 from mmhyena.apis.checks.building import config_errors
-from mmhyena.apis.checks.values import check_model
 from mmhyena.apis.config import load_config
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.inference.images import MAX_PIXELS, ImageLike, list_images, to_bgr
@@ -25,7 +22,6 @@ from mmhyena.apis.inference.results import Result
 from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
 from mmhyena.apis.inference.video import Frame, Video, is_video
 from mmhyena.apis.model_index import IndexedModel, find_model, read_weights
-from mmhyena.apis.pretrained import use_init_cfg
 from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
@@ -78,8 +74,7 @@ class Inferencer:
         cfg = load_config(entry.config)
         self.task = use_toolkit(cfg).task
         meta = find_dataset_meta(cfg, weights)
-        with config_errors(cfg):
-            built = _build_model(cfg)
+        built = build_model(cfg)
         load_weights(built, weights, checkpoint or entry.weights or entry.name)
         self.model = built.to(device).eval()
         if fuse and torch.device(device).type == 'cpu':
@@ -178,15 +173,6 @@ def _resolve(model: str | Path) -> IndexedModel:
     """Return the config and perhaps the weights that ``model`` stands for."""
     path = Path(model)
     return IndexedModel(path.stem, path) if path.suffix == '.py' or path.is_file() else find_model(str(model))
-
-
-def _build_model(cfg: Config) -> nn.Module:
-    check_model(cfg)
-    use_init_cfg(cfg)
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    model = MODELS.build(cfg.model)
-    model.cfg = cfg
-    return model
 
 
 def _check_device(device: str | None) -> str:
