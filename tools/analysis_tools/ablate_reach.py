@@ -11,9 +11,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +38,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def ablate(args: argparse.Namespace) -> None:
     """Evaluate every reach, and write csv and plot."""
+    from mmhyena.analysis.ablation import write_rows
+
     make_folder_of(args.out, '--out', ('.csv',))
     rows = [dict(stage='all', taps='all') | evaluate(args, None, None)]
     stages: list[int | None] = [None, *(find_stages(args) if args.per_stage else ())]
@@ -48,10 +48,7 @@ def ablate(args: argparse.Namespace) -> None:
             name = 'all' if stage is None else str(stage)
             print(f'stage {name}: {taps} taps', flush=True)
             rows.append(dict(stage=name, taps=taps) | evaluate(args, taps // 2, stage))
-    with args.out.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(args.out, rows)
     picture = args.out.with_suffix('.png')
     plot(picture, rows)
     print(f'{args.out} and {picture} are written')
@@ -59,16 +56,13 @@ def ablate(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace, reach: int | None, stage: int | None) -> dict[str, float]:
     """Return the metrics with a limited reach."""
+    from mmhyena.analysis.ablation import evaluate_under
     from mmhyena.analysis.reach import LimitReachHook
-    from mmhyena.apis import evaluate as run
     from mmhyena.apis.config import parse_overrides
 
     hook = LimitReachHook(reach, None if stage is None else [stage])
-    options = parse_overrides(args.cfg_options)
     try:
-        # Not the config's own folder, where a run writes its config and would replace that of the training.
-        with tempfile.TemporaryDirectory() as folder:
-            return run(args.config, args.checkpoint, work_dir=folder, cfg_options=options, hooks=[hook], fuse=False)
+        return evaluate_under(hook, args.config, args.checkpoint, parse_overrides(args.cfg_options))
     except ValueError as error:
         raise UserError(f'{args.config}: {error}') from error
 
@@ -89,8 +83,9 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
-    metrics = [key for key in rows[0] if key in ('coco/bbox_mAP', 'coco/segm_mAP', 'mIoU', 'accuracy/top1')]
-    metrics = metrics or [key for key in rows[0] if key not in ('stage', 'taps')][:1]
+    from mmhyena.analysis.ablation import main_metrics
+
+    metrics = main_metrics(rows[0], ('stage', 'taps'))
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.6 * len(metrics), 3.8), squeeze=False)
     for axis, metric in zip(axes[0], metrics):
         axis.axhline(rows[0][metric], color='0.4', ls=':', label='all taps')

@@ -16,9 +16,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,6 @@ from typing import Any
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import add_verbose_argument, make_folder_of, prepare_process, run_cli
 
-METRICS = ('coco/bbox_mAP', 'coco/segm_mAP', 'mIoU', 'accuracy/top1')
 OTHER_COLUMNS = ('growth', 'factor', 'filter_resize', 'images')
 
 
@@ -53,6 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def ablate(args: argparse.Namespace) -> None:
     """Evaluate every resolution, and write csv and plot."""
+    from mmhyena.analysis.ablation import write_rows
     from mmhyena.analysis.models import load_model
     from mmhyena.analysis.resolution import has_long_convs
 
@@ -72,7 +70,7 @@ def ablate(args: argparse.Namespace) -> None:
                 canvas = canvases[factor] if growth == 'canvas' and factor != 1 else None
                 found = evaluate(args, factor, canvas, resize)
                 rows.append(dict(growth=growth, factor=factor, filter_resize=resize) | found)
-    write(args.out, rows)
+    write_rows(args.out, rows)
     picture = args.out.with_suffix('.png')
     plot(picture, rows)
     print(f'{args.out} and {picture} are written')
@@ -80,8 +78,8 @@ def ablate(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace, factor: float, canvas: str | None, resize: bool | None) -> dict[str, float]:
     """Return the number of images and the metrics at one resolution."""
+    from mmhyena.analysis.ablation import evaluate_under
     from mmhyena.analysis.resolution import ResolutionHook, rescale_test, use_canvas
-    from mmhyena.apis import evaluate as run
     from mmhyena.apis.config import load_config, parse_overrides
 
     cfg = load_config(args.config)
@@ -92,18 +90,8 @@ def evaluate(args: argparse.Namespace, factor: float, canvas: str | None, resize
         overrides |= use_canvas(cfg, factor, canvas)
     options = parse_overrides(args.cfg_options) | overrides
     hook = ResolutionHook(resize)
-    # Not the config's own folder, where a run writes its config and would replace that of the training.
-    with tempfile.TemporaryDirectory() as folder:
-        found = run(args.config, args.checkpoint, work_dir=folder, cfg_options=options, hooks=[hook], fuse=False)
+    found = evaluate_under(hook, args.config, args.checkpoint, options)
     return dict(images=hook.images) | found
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the rows."""
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def plot(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -113,8 +101,9 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
-    metrics = [key for key in rows[0] if key in METRICS]
-    metrics = metrics or [key for key in rows[0] if key not in OTHER_COLUMNS][:1]
+    from mmhyena.analysis.ablation import main_metrics
+
+    metrics = main_metrics(rows[0], OTHER_COLUMNS)
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.8 * len(metrics), 3.8), squeeze=False)
     lines = dict.fromkeys((row['growth'], row['filter_resize']) for row in rows)
     for axis, metric in zip(axes[0], metrics):
