@@ -1,8 +1,9 @@
-"""Feature maps of the backbone's stages and class activation maps, the latter by the package grad-cam."""
+"""Feature maps as pictures, and class activation maps by the package grad-cam."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,7 @@ from torch import Tensor, nn
 
 from mmhyena.errors import UserError
 
-__all__ = ['activation_map', 'principal_components', 'stage_features', 'task_of']
-
-
-def task_of(model: nn.Module) -> str:
-    """Return ``'segmentation'``, ``'detection'`` or ``'classification'``."""
-    if hasattr(model, 'encode_decode'):
-        return 'segmentation'
-    return 'detection' if hasattr(model, 'with_bbox') else 'classification'
-
-
-@torch.no_grad()
-def stage_features(model: Any, x: Tensor) -> list[Tensor]:
-    """Return the feature maps ``(C, H, W)`` of the backbone for a normalized image ``(1, 3, H, W)``, in its order."""
-    maps = [feature[0] for feature in model.backbone(x) if feature.dim() == 4]
-    if not maps:
-        raise UserError('the backbone gives vectors, not maps: set its out_type to featmap')
-    return maps
+__all__ = ['activation_map', 'principal_components']
 
 
 def principal_components(feature: Tensor) -> tuple[np.ndarray, list[float]]:
@@ -80,7 +65,9 @@ class _Tapped(nn.Module):
         return tuple(features)
 
 
-def activation_map(model: Any, x: Tensor, level: int = -1, category: int | None = None) -> tuple[np.ndarray, dict]:
+def activation_map(
+    model: Any, task: str, x: Tensor, level: int = -1, category: int | None = None
+) -> tuple[np.ndarray, dict]:
     """Return the class activation map of a feature map.
 
     Classification takes Grad-CAM of the class's score; segmentation Grad-CAM of the class's score summed over the
@@ -88,6 +75,7 @@ def activation_map(model: Any, x: Tensor, level: int = -1, category: int | None 
 
     Args:
         model: A classifier, detector or segmentor in evaluation mode.
+        task: ``'classification'``, ``'detection'`` or ``'segmentation'``.
         x: Normalized image ``(1, 3, H, W)``.
         level: Which feature map of the backbone.
         category: Index of the class. Default: the predicted one; in segmentation that of the second largest region,
@@ -101,29 +89,17 @@ def activation_map(model: Any, x: Tensor, level: int = -1, category: int | None 
     """
     try:
         from pytorch_grad_cam import EigenCAM, GradCAM
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget, SemanticSegmentationTarget
     except ImportError as error:
         raise UserError(f"class activation maps need grad-cam: pip install 'mmhyena[cam]' ({error})") from None
-    task = task_of(model)
-    method, target = GradCAM, None
-    if task == 'detection':
-        if category is not None:
-            raise UserError('EigenCAM of a detector has no target class: leave the class out')
-        method, target = EigenCAM, torch.sum
-        scores = lambda images: model.backbone(images)[level]  # noqa: E731
-    elif task == 'segmentation':
-        shape = tuple(x.shape[-2:])
-        metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape, batch_input_shape=shape)]
-        scores = lambda images: model.encode_decode(images, metas)  # noqa: E731
-        category, region = _region(scores, x, category)
-        target = SemanticSegmentationTarget(category, region)
-    else:
-        scores = lambda images: model(images, mode='tensor')  # noqa: E731
+    scores = partial(_SCORES[task], model)
+    if task != 'detection':
         with torch.no_grad():
-            logits = scores(x)[0]
-        category = int(logits.argmax()) if category is None else category
-        _check(category, len(logits))
-        target = ClassifierOutputTarget(category)
+            category, target = _target(scores(x), category)
+        method = GradCAM
+    elif category is None:
+        method, target = EigenCAM, torch.sum
+    else:
+        raise UserError('EigenCAM of a detector has no target class: leave the class out')
     tapped = _Tapped(model, level, scores)
     with torch.enable_grad(), method(model=tapped, target_layers=[tapped.tap]) as cam:
         heat = cam(input_tensor=x.detach().clone().requires_grad_(), targets=[target])[0]
@@ -131,21 +107,37 @@ def activation_map(model: Any, x: Tensor, level: int = -1, category: int | None 
     return heat, dict(task=task, method=method.__name__, category=category, level=level)
 
 
-def _check(category: int, count: int) -> None:
-    if not 0 <= category < count:
-        raise UserError(f'the model has {count} classes, so there is no class {category}')
+def _class_scores(model: Any, x: Tensor) -> Tensor:
+    return model(x, mode='tensor')
 
 
-@torch.no_grad()
-def _region(scores: Callable[[Tensor], Tensor], x: Tensor, category: int | None) -> tuple[int, np.ndarray]:
-    """Return the class and the mask ``(H, W)`` of the pixels predicted as it."""
-    logits = scores(x)[0]  # (K, H, W)
-    labels = logits.argmax(0).cpu()
+def _pixel_scores(model: Any, x: Tensor) -> Tensor:
+    shape = tuple(x.shape[-2:])
+    return model.encode_decode(x, [dict(ori_shape=shape, img_shape=shape, pad_shape=shape, batch_input_shape=shape)])
+
+
+def _last_features(model: Any, x: Tensor) -> Tensor:
+    return model.backbone(x)[-1]
+
+
+#: What grad-cam takes for the output of a model, by task; EigenCAM does not look at it.
+_SCORES = dict(classification=_class_scores, segmentation=_pixel_scores, detection=_last_features)
+
+
+def _target(scores: Tensor, category: int | None) -> tuple[int, Any]:
+    """Return the class to explain and grad-cam's target for it, of scores ``(1, K)`` or ``(1, K, H, W)``."""
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget, SemanticSegmentationTarget
+
+    labels = scores[0].argmax(0).cpu()
     if category is None:
-        order = torch.bincount(labels.flatten(), minlength=len(logits)).argsort(descending=True)
-        category = int(order[1]) if (labels == order[1]).any() else int(order[0])
-    _check(category, len(logits))
+        order = torch.bincount(labels.flatten(), minlength=scores.shape[1]).argsort(descending=True)
+        is_second_there = labels.dim() > 0 and bool((labels == order[1]).any())
+        category = int(order[1] if is_second_there else order[0])
+    if not 0 <= category < scores.shape[1]:
+        raise UserError(f'the model has {scores.shape[1]} classes, so there is no class {category}')
+    if labels.dim() == 0:
+        return category, ClassifierOutputTarget(category)
     region = (labels == category).numpy().astype(np.float32)
     if not region.any():
         raise UserError(f'no pixel is predicted as class {category}: choose another class')
-    return category, region
+    return category, SemanticSegmentationTarget(category, region)

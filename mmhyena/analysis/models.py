@@ -14,7 +14,7 @@ from mmhyena.apis import Inferencer
 from mmhyena.apis.inference.images import find_images, to_bgr
 from mmhyena.errors import UserError
 
-__all__ = ['feature_map', 'load_images', 'load_model', 'name_of']
+__all__ = ['feature_map', 'feature_maps', 'load_images', 'load_model', 'name_of']
 
 
 def name_of(config: str | Path) -> str:
@@ -51,6 +51,11 @@ def load_images(model: Any, source: str, size: Sequence[int], limit: int) -> Ite
         yield model.data_preprocessor(dict(inputs=[tensor], data_samples=None), training=False)['inputs'][0]
 
 
+def feature_maps(model: Any, x: Tensor, part: str = 'backbone') -> list[Tensor]:
+    """Return all feature maps ``(B, C, H, W)`` of a model; arguments and errors are those of :func:`feature_map`."""
+    return [_as_map(feature, part) for feature in _features(model, x, part)]
+
+
 def feature_map(model: Any, x: Tensor, part: str = 'backbone', level: int = -1) -> Tensor:
     """Return a feature map ``(B, C, H, W)`` of a model.
 
@@ -63,15 +68,22 @@ def feature_map(model: Any, x: Tensor, part: str = 'backbone', level: int = -1) 
     Raises:
         UserError: If the model has no such part or level, or the part gives no map.
     """
-    if part == 'neck' and getattr(model, 'neck', None) is None:
-        raise UserError('the model has no neck: take the features of the backbone')
-    features = model.backbone(x)
-    if part == 'neck':
-        features = model.neck(features)
+    features = _features(model, x, part)
     try:
         feature = features[level]
     except IndexError:
         raise UserError(f'the {part} has {len(features)} feature maps, so there is no level {level}') from None
+    return _as_map(feature, part)
+
+
+def _features(model: Any, x: Tensor, part: str) -> Sequence[Tensor]:
+    if part == 'neck' and getattr(model, 'neck', None) is None:
+        raise UserError('the model has no neck: take the features of the backbone')
+    features = model.backbone(x)
+    return model.neck(features) if part == 'neck' else features
+
+
+def _as_map(feature: Tensor, part: str) -> Tensor:
     if feature.dim() == 2:  # a classifier's backbone that pools by itself
         raise UserError(f'the {part} gives vectors, not maps: take a detector or segmentor, or out_type=featmap')
     return feature

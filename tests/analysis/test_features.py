@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmhyena.analysis.features import activation_map, principal_components, stage_features
+from mmhyena.analysis.features import activation_map, principal_components
+from mmhyena.analysis.models import feature_maps
 from mmhyena.errors import UserError
 
 
@@ -54,13 +55,13 @@ def test_a_constant_map_is_black():
 
 
 def test_every_level_of_the_backbone_is_given():
-    assert [tuple(feature.shape) for feature in stage_features(Classifier(), image())] == [(3, 16, 16)] * 2
+    assert [tuple(feature.shape) for feature in feature_maps(Classifier(), image())] == [(1, 3, 16, 16)] * 2
 
 
 @pytest.mark.parametrize(('category', 'inside'), [(0, (1, 1)), (1, (12, 12))])
 def test_activation_map_lies_where_the_class_is(category, inside):
     pytest.importorskip('pytorch_grad_cam')
-    heat, about = activation_map(Classifier(), image(), category=category)
+    heat, about = activation_map(Classifier(), 'classification', image(), category=category)
     outside = (12, 12) if category == 0 else (1, 1)
     assert heat.shape == (16, 16) and about['method'] == 'GradCAM'
     assert heat[inside] > 0.9 and heat[outside] < 0.1
@@ -69,4 +70,4 @@ def test_activation_map_lies_where_the_class_is(category, inside):
 def test_a_class_that_does_not_exist_is_named():
     pytest.importorskip('pytorch_grad_cam')
     with pytest.raises(UserError, match='3 classes, so there is no class 7'):
-        activation_map(Classifier(), image(), category=7)
+        activation_map(Classifier(), 'classification', image(), category=7)

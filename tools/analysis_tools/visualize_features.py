@@ -41,23 +41,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def visualize(args: argparse.Namespace) -> None:
     """Write a picture and a json per image."""
-    from mmhyena.analysis.features import activation_map, principal_components, stage_features
-    from mmhyena.analysis.models import load_images, load_model
+    import torch
+
+    from mmhyena.analysis.features import activation_map, principal_components
+    from mmhyena.analysis.models import feature_maps, load_images, load_model
+    from mmhyena.apis.toolkits import find_toolkit
 
     model = load_model(args.config, args.checkpoint, args.device)
+    task = find_toolkit(model.cfg).task
     images = [image for source in args.images for image in load_images(model, source, args.size, args.num)]
     for number, image in enumerate(images):
         path = args.out_dir / f'features_{number}.png'
         make_folder_of(path, '--out-dir', ('.png',))
         x = image[None]
         pictures, record = [('image', stretch(image))], dict[str, Any](stages=[])
-        for stage, feature in enumerate(stage_features(model, x)):
-            picture, shares = principal_components(feature)
+        with torch.no_grad():
+            maps = feature_maps(model, x)
+        for stage, feature in enumerate(maps):
+            picture, shares = principal_components(feature[0])
             pictures.append((f'level {stage}: PCA, {sum(shares):.0%} of variance', picture))
-            record['stages'].append(dict(level=stage, shape=list(feature.shape), variance_shares=shares))
+            record['stages'].append(dict(level=stage, shape=list(feature[0].shape), variance_shares=shares))
         heat = None
         if not args.no_cam:
-            heat, record['activation_map'] = activation_map(model, x, args.level, args.category)
+            heat, record['activation_map'] = activation_map(model, task, x, args.level, args.category)
         draw(path, pictures, heat, record.get('activation_map'))
         path.with_suffix('.json').write_text(json.dumps(record, indent=2), encoding='utf-8')
         print(f'{path} and {path.with_suffix(".json")} are written')
