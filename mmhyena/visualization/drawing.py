@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from mmhyena.visualization.colors import Color
+from mmhyena.visualization.colors import Color, full_palette
 from mmhyena.visualization.labels import LabelWriter, font_size
 
-__all__ = ['draw_classes', 'draw_objects', 'draw_regions']
+__all__ = ['class_name', 'draw_classes', 'draw_objects', 'draw_regions']
 
 _BACKGROUND_NAMES = {'background', '_background_', '__background__', 'bg', 'unlabeled', 'void'}
 
 _PLATE = (32, 32, 32)
 
 
+def class_name(names: Sequence[str], label: int) -> str:
+    """Return the name of a class, or its index if it has no name."""
+    return names[label] if label < len(names) else str(label)
+
+
 def draw_objects(
     image: np.ndarray,
     boxes: np.ndarray,
+    labels: Sequence[int],
     names: Sequence[str],
-    colors: Sequence[Color],
+    palette: Any = None,
     scores: np.ndarray | None = None,
     masks: np.ndarray | None = None,
     opacity: float = 0.45,
@@ -34,8 +41,9 @@ def draw_objects(
     Args:
         image: RGB (H, W, 3), uint8; not changed.
         boxes: (n, 4): x1, y1, x2, y2 in pixels.
-        names: Class name per object.
-        colors: RGB color per object.
+        labels: Class per object, an index into ``names``; one beyond them is shown as a number.
+        names: Class names.
+        palette: RGB color per class; hues of our own where it lacks some, see :func:`~.colors.full_palette`.
         scores: (n,), written behind the name; None for ground truth.
         masks: (n, H, W), bool, or None.
         opacity: Of masks, from 0 to 1.
@@ -46,6 +54,8 @@ def draw_objects(
     picture = np.ascontiguousarray(image).copy()
     height, width = picture.shape[:2]
     line = max(1, round(font_size(height, width) / 8))
+    classes = full_palette(palette, max([len(names), *(label + 1 for label in labels)]))
+    colors = [classes[label] for label in labels]
     for i in reversed(range(len(boxes))):
         if masks is not None:
             _draw_mask(picture, masks[i], colors[i], opacity, line)
@@ -53,8 +63,8 @@ def draw_objects(
         cv2.rectangle(picture, (x1, y1), (x2, y2), colors[i], line)
     written = Image.fromarray(picture)
     writer = LabelWriter(written)
-    for i, name in enumerate(names):
-        text = writer.fit(name, '' if scores is None else f'{scores[i]:.2f}')
+    for i, label in enumerate(labels):
+        text = writer.fit(class_name(names, label), '' if scores is None else f'{scores[i]:.2f}')
         if text is not None:
             x1, y1, x2, y2 = _clip_box(boxes[i], height, width)
             rows = (y1 - writer.line_height, y1, y2 - writer.line_height, y2)  # above, inside, inside, below

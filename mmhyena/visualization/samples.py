@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmhyena.visualization.colors import full_palette
-from mmhyena.visualization.drawing import draw_classes, draw_objects, draw_regions
+from mmhyena.visualization.drawing import class_name, draw_classes, draw_objects, draw_regions
 
 __all__ = ['draw_sample']
 
@@ -42,7 +42,7 @@ def draw_sample(
 def _draw_classification(image: np.ndarray, sample: Any, names: Sequence[str], top_k: int) -> np.ndarray:
     scores = sample.pred_score.float().cpu().numpy()
     order = np.argsort(-scores, kind='stable')[:top_k]
-    lines = [(_name(names, int(label)), float(scores[label])) for label in order]
+    lines = [(class_name(names, int(label)), float(scores[label])) for label in order]
     return draw_classes(image, lines)
 
 
@@ -73,14 +73,13 @@ def _has_size_of(image: np.ndarray, truth: Any) -> bool:
 
 
 def _draw_instances(image: np.ndarray, instances: Any, names: Sequence[str], palette: Any) -> np.ndarray:
-    labels = [int(label) for label in instances.labels]
-    colors = full_palette(palette, max([len(names), *(label + 1 for label in labels)]))
     boxes = getattr(instances.bboxes, 'tensor', instances.bboxes)
     return draw_objects(
         image,
         np.asarray(boxes, dtype=np.float32),
-        [_name(names, label) for label in labels],
-        [colors[label] for label in labels],
+        instances.labels.tolist(),
+        names,
+        palette,
         np.asarray(instances.scores) if 'scores' in instances else None,
         _to_array(instances.masks).astype(bool) if 'masks' in instances else None,
     )
@@ -89,7 +88,3 @@ def _draw_instances(image: np.ndarray, instances: Any, names: Sequence[str], pal
 def _to_array(masks: Any) -> np.ndarray:
     """Return mmdet's masks, or a tensor, as an array (n, H, W)."""
     return masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)
-
-
-def _name(names: Sequence[str], label: int) -> str:
-    return names[label] if label < len(names) else str(label)

@@ -44,7 +44,7 @@ def test_labels_lie_within_the_border_and_apart(size, written):
     corners = rng.uniform(0, 1, (30, 2, 2)) * [width, height]
     boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     image = gray(*size)
-    drawn = draw_objects(image, boxes, ['cat'] * 30, [RED] * 30, rng.uniform(0, 1, 30))
+    drawn = draw_objects(image, boxes, [0] * 30, ['cat'], [RED], rng.uniform(0, 1, 30))
     assert drawn.shape == image.shape and drawn.dtype == np.uint8
     assert (image == 90).all()
     for _, (left, top, right, bottom), _ in written:
@@ -56,20 +56,20 @@ def test_labels_lie_within_the_border_and_apart(size, written):
 
 
 def test_a_label_reads_name_and_score(written):
-    draw_objects(gray(300, 300), np.array([[50, 60, 200, 210]]), ['cat'], [RED], np.array([0.847]))
+    draw_objects(gray(300, 300), np.array([[50, 60, 200, 210]]), [0], ['cat'], [RED], np.array([0.847]))
     draw_classes(gray(300, 300), [('dog', 0.5), ('cat', 0.25)])
     assert [line for line, _, _ in written] == ['cat 0.85', 'dog 0.50', 'cat 0.25']
 
 
 def test_long_names_are_shortened_and_keep_their_score(written):
-    draw_objects(gray(64, 100), np.array([[0, 0, 60, 60]]), ['hippopotamus amphibius'], [RED], np.array([0.5]))
+    draw_objects(gray(64, 100), np.array([[0, 0, 60, 60]]), [0], ['hippopotamus amphibius'], [RED], np.array([0.5]))
     ((line, _, _),) = written
     assert line.startswith('hippo') and line.endswith('… 0.50')
 
 
 def test_labels_grow_with_the_picture(written):
     for side in (160, 640, 1600):
-        draw_objects(gray(side, side), np.array([[0, side / 2, side, side]]), ['cat'], [RED], np.array([0.5]))
+        draw_objects(gray(side, side), np.array([[0, side / 2, side, side]]), [0], ['cat'], [RED], np.array([0.5]))
     heights = [box[3] - box[1] for _, box, _ in written]
     assert 13 <= heights[0] <= heights[1] < heights[2] / 2 < 40
 
@@ -77,7 +77,7 @@ def test_labels_grow_with_the_picture(written):
 def test_masks_boxes_and_labels_have_the_colors_of_their_objects():
     mask = np.zeros((1, 100, 200), bool)
     mask[0, 50:90, 60:140] = True
-    drawn = draw_objects(gray(100, 200), np.array([[60, 50, 140, 90]]), ['cat'], [RED], np.array([0.5]), mask, 0.5)
+    drawn = draw_objects(gray(100, 200), np.array([[60, 50, 140, 90]]), [0], ['cat'], [RED], np.array([0.5]), mask, 0.5)
     np.testing.assert_array_equal(drawn[70, 100], np.round(np.array(RED) * 0.5 + 45))
     for pixel in ((50, 60), (89, 139)):  # the corners of the box, on the pixels of the mask
         np.testing.assert_array_equal(drawn[pixel], RED)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mmhyena.visualization import class_name
+
 __all__ = ['Classification', 'Detection', 'Result', 'Segmentation']
 
 
@@ -32,7 +34,7 @@ class Result:
 
     def name(self, label: int) -> str:
         """Return the name of a class, or its index if it has no name."""
-        return self.classes[label] if label < len(self.classes) else str(label)
+        return class_name(self.classes, label)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serializable dict: ``task``, ``image`` (the source), ``height``, ``width`` and the prediction.

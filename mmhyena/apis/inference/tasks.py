@@ -117,13 +117,12 @@ class DetectionInferencer(TaskInferencer):
     def draw(self, result: Detection, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
         """Draw boxes and masks."""
         kept = result.scores >= score_thr
-        labels = result.labels[kept].tolist()
-        colors = full_palette(self.palette, max([len(self.palette), *(label + 1 for label in labels)]))
         return draw_objects(
             result.image[..., ::-1],
             result.boxes[kept],
-            [result.name(label) for label in labels],
-            [colors[label] for label in labels],
+            result.labels[kept].tolist(),
+            result.classes,
+            self.palette,
             result.scores[kept],
             None if result.masks is None else result.masks[kept],
             opacity,
