@@ -20,6 +20,7 @@ from mmhyena.errors import UserError
 __all__ = [
     'Timing',
     'check_agreement',
+    'cpu_ms',
     'machine_facts',
     'peak_bytes',
     'relative_error',
@@ -87,7 +88,7 @@ def time_pairs(
         clock: ``'wall'``, ``'cpu'`` for the processor time of this process (of use with one thread, on a machine that
             others use as well) or ``'cuda'`` for CUDA events.
     """
-    timer = dict(wall=_wall_ms, cpu=_cpu_ms, cuda=_cuda_ms)[clock]
+    timer = dict(wall=_wall_ms, cpu=cpu_ms, cuda=_cuda_ms)[clock]
     times: list[tuple[float, float]] = []
     for turn in range(warmup + rounds):
         pair = (timer(first), timer(second)) if turn % 2 else (timer(second), timer(first))[::-1]
@@ -109,7 +110,8 @@ def _wall_ms(function: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def _cpu_ms(function: Callable[[], object]) -> float:
+def cpu_ms(function: Callable[[], object]) -> float:
+    """Return the processor time of a call in milliseconds."""
     start = time.process_time()
     function()
     return (time.process_time() - start) * 1e3

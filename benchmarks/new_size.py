@@ -12,12 +12,11 @@ import argparse
 import shlex
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from benchmarks.harness import machine_facts, write_csv
+from benchmarks.harness import cpu_ms, machine_facts, write_csv
 from mmhyena.backbones import HyenaFormer
 from mmhyena.layers.kernel_cache import kernel_cache_bytes
 from mmhyena.utils.cli import parse_size, run_cli
@@ -35,13 +34,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.argv = list(sys.argv[1:] if argv is None else argv)
     return args
-
-
-def cpu_ms(function: Callable[[], object]) -> float:
-    """Return the processor time of a call in milliseconds."""
-    start = time.process_time()
-    function()
-    return 1e3 * (time.process_time() - start)
 
 
 @torch.no_grad()

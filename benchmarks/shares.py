@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.harness import machine_facts, write_csv
+from benchmarks.harness import cpu_ms, machine_facts, write_csv
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.backbones import HyenaFormer
 from mmhyena.layers import LongConv
@@ -93,11 +92,9 @@ def least_ms(contestants: dict[str, Calls], rounds: int) -> dict[str, float]:
     best = dict.fromkeys(contestants, float('inf'))
     for turn in range(rounds + 1):
         for name, calls in contestants.items():
-            start = time.process_time()
-            for call in calls:
-                call()
+            ms = cpu_ms(lambda calls=calls: [call() for call in calls])
             if turn:
-                best[name] = min(best[name], 1e3 * (time.process_time() - start))
+                best[name] = min(best[name], ms)
     return best
 
 
