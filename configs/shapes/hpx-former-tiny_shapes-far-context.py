@@ -10,23 +10,10 @@ _base_ = 'hpx-former-tiny_shapes.py'
 data_root = 'data/shapes_far_context/classification'
 image_size = 192
 # No crop, which could lose the mark.
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(image_size, image_size), interpolation='bicubic'),
-    dict(type='PackInputs'),
-]
-tta_pipeline = [
-    *test_pipeline[:-1],
-    dict(
-        type='TestTimeAug',
-        transforms=[[dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)], [dict(type='PackInputs')]],
-    ),
-]
+train_pipeline = [_base_.train_pipeline[0], *_base_.train_pipeline[2:]]
+to_image_size = dict(type='Resize', scale=(image_size, image_size), interpolation='bicubic')
+test_pipeline = [_base_.test_pipeline[0], to_image_size, _base_.test_pipeline[-1]]
+tta_pipeline = [*test_pipeline[:-1], _base_.tta_pipeline[-1]]
 train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
