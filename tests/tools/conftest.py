@@ -41,6 +41,9 @@ def tools() -> dict[str, Callable[[list[str]], int]]:
         erf='tools/analysis_tools/visualize_erf.py',
         kernels='tools/analysis_tools/visualize_kernels.py',
         reach='tools/analysis_tools/ablate_reach.py',
+        resolution='tools/analysis_tools/ablate_resolution.py',
+        features='tools/analysis_tools/visualize_features.py',
+        export='tools/deployment/export.py',
         compare='tools/benchmarks/compare.py',
         bench='benchmarks/compare.py',
     )

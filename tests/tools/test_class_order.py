@@ -10,26 +10,20 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from bad_inputs import CONFIGS, ROOT, SCOPES
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
 from mmhyena.datasets.shapes import CLASSES, generate_shapes
 
-ROOT = Path(__file__).parents[2]
-CONFIGS = {
-    'det': ROOT / 'configs/shapes/mask-rcnn_hpx-former-tiny_fpn_shapes.py',
-    'seg': ROOT / 'configs/shapes/upernet_hpx-former-tiny_shapes.py',
-    'cls': ROOT / 'configs/shapes/hpx-former-tiny_shapes.py',
-}
-SCOPES = dict(det='mmdet', seg='mmseg', cls='mmpretrain')
 REVERSED = CLASSES[::-1]
 SLOW = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures('no_loggers')
 
 
 class _Oracle(BaseModel):
@@ -74,13 +68,6 @@ class OracleClassifier(_Oracle):
 
 
 ORACLES = dict(det='OracleDetector', cls='OracleClassifier')
-
-
-@pytest.fixture(autouse=True)
-def _no_loggers() -> Iterator[None]:
-    """Forget loggers, which write to the captured output of the test that made them."""
-    yield
-    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')
@@ -147,7 +134,7 @@ def evaluate(shapes: Path, tmp_path: Path, task: str, classes: tuple[str, ...], 
     """Test an oracle whose checkpoint has ``classes``; return the exit code and the metrics."""
     config, file, out = tmp_path / 'config.py', tmp_path / 'oracle.pth', tmp_path / 'metrics.json'
     model = f'model = dict(_delete_=True, type={ORACLES[task]!r}, classes={list(classes)!r})' if task in ORACLES else ''
-    config.write_text(f'_base_ = [{str(CONFIGS[task])!r}]\n{model}\n')
+    config.write_text(f'_base_ = [{str(ROOT / CONFIGS[task])!r}]\n{model}\n')
     torch.save(dict(state_dict=dict(weight=torch.zeros(1)), meta=dict(dataset_meta=dict(classes=classes))), file)
     words = ['--work-dir', str(tmp_path / 'work'), '--out', str(out), '--cfg-options', *options(shapes, task), *more]
     code = run('test', str(config), str(file), *words)
@@ -200,7 +187,7 @@ def test_training_validates_by_name(shapes, tmp_path, capfd):
     change_val(shapes, reverse_categories)
     config = tmp_path / 'config.py'
     config.write_text(
-        f'_base_ = [{str(CONFIGS["det"])!r}]\n'
+        f'_base_ = [{str(ROOT / CONFIGS["det"])!r}]\n'
         f"model = dict(_delete_=True, type='OracleDetector', classes={list(CLASSES)!r})\n"
         'train_cfg = dict(max_epochs=1, val_interval=1)\nparam_scheduler = None\n'
     )

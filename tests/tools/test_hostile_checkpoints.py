@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 from hostile_files import HOSTILE
-from mmengine.logging import MMLogger
 
 from mmhyena.datasets.shapes import generate_shapes
 from mmhyena.utils.cli import run_cli
@@ -27,6 +26,7 @@ CONFIGS = {
 CLASSIFIER = str(CONFIGS['mmpretrain'])
 ADVICE = ('weights_only', 'safe_globals', 'trust')
 FILE = 'FILE'
+pytestmark = pytest.mark.usefixtures('no_loggers')
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,20 @@ def reach(place: Place, file: str) -> int:
     return tool('tools/analysis_tools/ablate_reach.py', CLASSIFIER, file, '--out', out, '--cfg-options', *options)
 
 
+def resolution(place: Place, file: str) -> int:
+    return tool('tools/analysis_tools/ablate_resolution.py', CLASSIFIER, file, '--out', str(place.work_dir / 'out.csv'))
+
+
+def features(place: Place, file: str) -> int:
+    arguments = [str(place.data / 'val'), '--out-dir', str(place.work_dir)]
+    return tool('tools/analysis_tools/visualize_features.py', CLASSIFIER, file, *arguments)
+
+
+def export(place: Place, file: str) -> int:
+    out = str(place.work_dir / 'model.pt2')
+    return tool('tools/deployment/export.py', CLASSIFIER, file, '--out', out, '--shape', '64', '64')
+
+
 WAYS: dict[str, Way] = {
     'load_from': train('mmpretrain', f'load_from={FILE}'),
     'resume=True': train('mmpretrain', 'resume=True', f'load_from={FILE}'),
@@ -186,6 +200,9 @@ WAYS: dict[str, Way] = {
     'visualize_kernels.py': kernels,
     'visualize_erf.py': receptive_field,
     'ablate_reach.py': reach,
+    'ablate_resolution.py': resolution,
+    'visualize_features.py': features,
+    'export.py': export,
 }
 RESUMING = ('resume=True', '--resume FILE', 'last_checkpoint', 'work dir')
 FOLDER = ('last_checkpoint', 'work dir', 'queue of SwAV')  # which name what is there
@@ -277,13 +294,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def _no_logger() -> Iterator[None]:
-    """Forget the logger of a test, which writes to what the test captured."""
-    yield
-    MMLogger._instance_dict.clear()
-
-
 @pytest.mark.parametrize(('way', 'file'), combinations())
 def test_one_line_and_no_code(
     way: str, file: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -298,5 +308,6 @@ def test_one_line_and_no_code(
     assert code == 2
     assert err.startswith('error: ') and err.count('\n') == 1
     assert (str(place.work_dir / OWN_NAME[way]) if way in OWN_NAME else source) in err
-    assert not any(advice in text for advice in ADVICE for text in (out, err))
+    own_words = (out + err).replace(str(ROOT), '')  # a checkout may lie anywhere
+    assert not any(advice in own_words for advice in ADVICE)
     assert 'Epoch(train)' not in out
