@@ -84,6 +84,12 @@ def test_nothing_is_loaded_from_other_servers(site: Path):
     assert {url for url in found if 'canonical' not in url} == set()
 
 
+@pytest.mark.slow
+def test_docstrings_show_no_markup(site: Path):
+    markup = re.compile(r':(?:class|func|meth|data|mod):|::</p>')
+    assert [path.name for path in (site / 'api').rglob('*.html') if markup.search(path.read_text())] == []
+
+
 def test_broken_links_are_found(tmp_path: Path):
     (tmp_path / 'a.html').write_text(
         '<h1 id="top"></h1><a href="#top"></a><a href="b.html"></a><a href="c.html#none"></a>'

@@ -1,7 +1,8 @@
-"""MkDocs hook: links from a page to a file of the repository that is not part of the site.
+"""MkDocs hooks: links that leave the documentation, and reStructuredText in docstrings.
 
-On a code host they work as they are. The site has no such file: with ``repo_url`` in ``mkdocs.yml`` the link goes to
-the repository, without it the path stands there as code.
+Links to files of the repository work on a code host. The site has no such file: with ``repo_url`` in ``mkdocs.yml`` the
+link goes to the repository, without it the path stands there as code. Docstrings are read as Markdown, which knows
+neither roles (``:class:`X```) nor the double colon before a literal block.
 """
 
 from __future__ import annotations
@@ -13,6 +14,13 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r'(?<!!)\[([^\]]*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)')
+_ROLE = re.compile(r':(?:class|func|meth|data|mod|exc|attr|obj):<code>~?([^<]*)</code>')
+
+
+def on_page_content(html: str, **kwargs: object) -> str:
+    """Show what a role names as code, and a double colon as it was meant."""
+    html = _ROLE.sub(r'<code>\1</code>', html)
+    return re.sub(r'<p>::</p>', '', html).replace('::</p>', ':</p>')
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **kwargs: object) -> str:
