@@ -9,13 +9,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.utils import digit_version
 from torch import Tensor, nn
 
 from mmhyena.apis.building import build_model
@@ -27,12 +29,15 @@ from mmhyena.checkpoints import read_checkpoint
 from mmhyena.errors import UserError, one_line
 from mmhyena.ops import use_backend
 
-__all__ = ['MAX_ERROR', 'ExportTarget', 'Exported', 'build_for_export', 'export_model', 'run_exported']
+__all__ = ['MAX_ERROR', 'ExportTarget', 'Exported', 'build_for_export', 'export_model', 'load_exported']
 
 MAX_ERROR = 1e-4
 """Largest norm of the difference to torch, relative to the norm of the output, that is accepted."""
 
 SUFFIXES = ('.onnx', '.pt2')
+
+MIN_TORCH = '2.6'
+"""``torch.onnx.export`` takes programs of ``torch.export`` from this version on."""
 
 _OUTPUTS = dict(
     classification='scores',
@@ -182,7 +187,7 @@ def export_model(
         with torch.no_grad(), use_backend('dft'), _quiet():
             expected = target.module(probe)  # makes the kernels, which the file takes as constants
             _write(_export(target.module, image, dynamic_batch), unchecked, target.metadata)
-        worst = max(map(_relative_error, run_exported(unchecked, probe), expected))
+        worst = max(map(_relative_error, load_exported(unchecked)(probe), expected))
         if not worst <= MAX_ERROR:
             raise UserError(
                 f'{file} would differ from torch by a relative error of {worst:.1e}, above {MAX_ERROR:g}: not written'
@@ -195,14 +200,23 @@ def export_model(
     return Exported(path, path.stat().st_size, worst)
 
 
-def run_exported(file: str | Path, image: Tensor) -> list[Tensor]:
-    """Return the outputs of an exported file for ``image`` ``(B, 3, H, W)`` on the CPU."""
+def load_exported(file: str | Path, threads: int | None = None) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function that maps an image ``(B, 3, H, W)`` to the outputs of an exported file, on the CPU.
+
+    Args:
+        file: A file of :func:`export_model`.
+        threads: Threads of onnxruntime; None for as many as torch uses.
+    """
     if Path(file).suffix == '.pt2':
-        return list(torch.export.load(file).module()(image))
+        with _quiet():
+            program = torch.export.load(file).module()
+        return lambda image: list(program(image))
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
-    return [torch.from_numpy(output) for output in session.run(None, {'image': image.numpy()})]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
+    return lambda image: [torch.from_numpy(output) for output in session.run(None, {'image': image.numpy()})]
 
 
 def _relative_error(value: Tensor, expected: Tensor) -> float:
@@ -212,8 +226,10 @@ def _relative_error(value: Tensor, expected: Tensor) -> float:
 
 
 def _check_packages(suffix: str) -> None:
-    if not hasattr(torch.export, 'save') or 'strict' not in torch.export.export.__code__.co_varnames:
-        raise UserError(f'export needs torch 2.5 or newer, found {torch.__version__}: use the OneDL distribution')
+    if digit_version(torch.__version__) < digit_version(MIN_TORCH):
+        raise UserError(
+            f'export needs torch {MIN_TORCH} or newer, found {torch.__version__}: use the OneDL distribution'
+        )
     for name in ('onnx', 'onnxruntime', 'onnxscript') if suffix == '.onnx' else ():
         if importlib.util.find_spec(name) is None:
             raise UserError(f"export to ONNX needs {name}, which is not installed: pip install 'mmhyena[export]'")
@@ -239,13 +255,15 @@ def _write(program: Any, path: Path, metadata: dict[str, str]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep notes of the exporter about itself from the screen."""
+    """Keep notes and warnings of the exporter about itself from the screen."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)

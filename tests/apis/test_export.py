@@ -17,7 +17,7 @@ for package in ('onnx', 'onnxruntime', 'onnxscript'):
     pytest.importorskip(package)
 
 from mmhyena.apis import export as module  # noqa: E402
-from mmhyena.apis.export import MAX_ERROR, ExportTarget, export_model, run_exported  # noqa: E402
+from mmhyena.apis.export import MAX_ERROR, ExportTarget, export_model, load_exported  # noqa: E402
 
 SIZES = [(32, 32), (45, 33), (64, 48)]
 ARCHS = ['hpx_former_tiny', 'hb_former_tiny', 'hyena_nd_former_tiny', 'ibit']
@@ -58,7 +58,7 @@ def test_onnxruntime_equals_torch(arch: str, size: tuple[int, int], tmp_path: Pa
         expected = target.module(image)  # by the backend that is usual, not that of the export
     result = export_model(target, tmp_path / 'model.onnx', size, dynamic_batch=dynamic)
     assert result.error < MAX_ERROR
-    values = run_exported(result.file, image)
+    values = load_exported(result.file)(image)
     assert len(values) == len(expected)
     for value, wanted in zip(values, expected):
         assert value.shape == wanted.shape
@@ -69,13 +69,15 @@ def test_program_of_torch_export(tmp_path: Path):
     target = make_target('hpx_former_tiny')
     image = torch.randn(1, 3, 45, 33)
     result = export_model(target, tmp_path / 'model.pt2', image.shape[2:])
-    for value, wanted in zip(run_exported(result.file, image), target.module(image)):
+    for value, wanted in zip(load_exported(result.file)(image), target.module(image)):
         assert (value - wanted).norm() < MAX_ERROR * wanted.norm()
 
 
 def test_a_wrong_file_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    right = module.run_exported
-    monkeypatch.setattr(module, 'run_exported', lambda file, image: [1.001 * value for value in right(file, image)])
+    right = module.load_exported
+    monkeypatch.setattr(
+        module, 'load_exported', lambda file: lambda image: [1.001 * value for value in right(file)(image)]
+    )
     (tmp_path / 'model.pt2').write_text('of an earlier export')
     with pytest.raises(UserError, match=r'differ from torch by a relative error of 1\.0e-03'):
         export_model(make_target('hpx_former_tiny'), tmp_path / 'model.pt2', (32, 32))
@@ -86,6 +88,12 @@ def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=r'needs onnx, which is not installed: pip install .mmhyena\[export\]'):
         export_model(make_target('ibit'), tmp_path / 'model.onnx', (32, 32))
+
+
+def test_old_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch, '__version__', '2.1.2+cpu')
+    with pytest.raises(UserError, match=r'needs torch 2\.6 or newer, found 2\.1\.2\+cpu'):
+        export_model(make_target('ibit'), tmp_path / 'model.pt2', (32, 32))
 
 
 def test_wrong_name_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -107,7 +115,7 @@ def test_command(task: str, config, weights, tmp_path: Path, capsys: pytest.Capt
     assert len(json.loads(metadata['classes'])) in (5, 6)
     assert len(json.loads(metadata['mean'])) == 3
     assert metadata['layout'] == 'NCHW'
-    outputs = run_exported(file, torch.randn(1, 3, 64, 96))
+    outputs = load_exported(file)(torch.randn(1, 3, 64, 96))
     if task == 'segmentation':
         assert outputs[0].shape == (1, 6, 64, 96)
     elif task == 'classification':
