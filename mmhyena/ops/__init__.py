@@ -3,7 +3,15 @@
 from mmhyena.ops.backends import BACKENDS, current_backend, use_backend
 from mmhyena.ops.constants import constant
 from mmhyena.ops.cpu.depthwise import depthwise_conv, depthwise_conv_channels_last, unpadded_depthwise_conv
-from mmhyena.ops.cpu.mlp import add_residual, fold_star_relu, linear, norm_mlp_residual, star_relu, star_relu_mlp
+from mmhyena.ops.cpu.mlp import (
+    add_residual,
+    fold_star_relu,
+    linear,
+    norm_mlp_residual,
+    star_relu,
+    star_relu_mlp,
+    store_by_columns_,
+)
 from mmhyena.ops.cpu.tiles import map_tiles, needs_tiles, row_tiles
 from mmhyena.ops.long_conv import (
     PreparedKernel,
@@ -55,6 +63,7 @@ __all__ = [
     'row_tiles',
     'star_relu',
     'star_relu_mlp',
+    'store_by_columns_',
     'unpadded_depthwise_conv',
     'use_backend',
 ]

@@ -252,6 +252,21 @@ def test_weights_loaded_after_fusing_take_effect(name, how):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('name', MIXERS)
+def test_linear_weights_are_stored_by_columns_and_stay_so(name):
+    fused, other = make_fused(name), make_block(name)
+    fused.load_state_dict(other.state_dict())
+    for block in (fused, copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
+        weights = [block.mlp.fc1.weight, block.mlp.fc2.weight]
+        if name in WITH_TILES:
+            weights += [block.token_mixer.in_proj.weight, block.token_mixer.out_proj.weight]
+        assert all(weight.t().is_contiguous() for weight in weights)
+    fused.load_state_dict(other.state_dict(), assign=True)  # by rows again: slower, not wrong
+    x = torch.randn(1, 6, 8, 16)
+    torch.testing.assert_close(fused(x), other(x), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
 def test_changes_after_fusing_are_seen(fused_calls):
     block, fused, x, seen = make_block(), make_fused(), torch.randn(1, 6, 8, 16), []
     for path in ('norm1', 'norm2', 'mlp', 'mlp.fc1', 'token_mixer.in_proj', 'token_mixer.gate_norm', 'drop_path2'):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmhyena.ops import linear, naive_star_relu_mlp, norm_mlp_residual, star_relu, star_relu_mlp
+from mmhyena.ops import linear, naive_star_relu_mlp, norm_mlp_residual, star_relu, star_relu_mlp, store_by_columns_
 from mmhyena.ops.cpu import mlp
 
 
@@ -121,6 +121,23 @@ def test_weights_are_read_in_place():
         linear(x, w)
         w.data[0, 0] += 1
         torch.testing.assert_close(linear(x, w), F.linear(x, w), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('shape', [(30, 20), (1, 20), (30, 1), (64, 48)])
+def test_weights_stored_by_columns(shape):
+    w, x, b = torch.nn.Parameter(torch.randn(shape)), torch.randn(7, shape[1]), torch.randn(shape[0])
+    want, values = F.linear(x, w, b), w.clone()
+    store_by_columns_(w)
+    assert w.t().is_contiguous() and torch.equal(w, values)
+    address = w.data_ptr()
+    store_by_columns_(w)
+    assert w.data_ptr() == address
+    assert mlp._fits_onednn(x, w, b) == mlp.has_onednn()
+    torch.testing.assert_close(linear(x, w, b), want, rtol=1e-4, atol=1e-5)
+    x = torch.randn(7, 2 * shape[1])[:, ::2]
+    assert not mlp._fits_onednn(x, w, b)  # feature maps have to be contiguous
+    torch.testing.assert_close(linear(x, w, b), F.linear(x, values, b), rtol=1e-4, atol=1e-5)
 
 
 def elementary(x, fc1, fc2, scale, bias):
