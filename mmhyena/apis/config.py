@@ -46,11 +46,11 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise UserError(f'{path} is not a config: its name must end in {", ".join(_SUFFIXES)}')
     try:
         cfg = Config.fromfile(path)
-        check_top_level(cfg)
-    except UserError:
-        raise
+    except UserError as error:  # in a base, or a copy that MMEngine makes
+        raise UserError(f'config {path}: {error}') from error
     except Exception as error:  # a config is a program, which may raise anything
         raise UserError(f'config {path} cannot be read: {one_line(error)}') from error
+    check_top_level(cfg)
     if overrides:
         _check_override_keys(cfg, overrides)
         for key, value in overrides.items():

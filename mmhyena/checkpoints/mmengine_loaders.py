@@ -7,7 +7,8 @@ module of any toolkit, and ``load_checkpoint`` end there, and know the same addr
 
 The toolkits also call ``torch.load`` themselves for what is no model: the codebook of a vector quantizer, SwAV's queue,
 the prototypes of a retriever, a text encoder. Before torch 2.6 it executes what such a file says. Calls from their
-modules end at the reader as well; anybody else's reach torch's own function as they are.
+modules end at the reader as well; anybody else's reach torch's own function as they are. Data files that could execute
+something are read by :mod:`~mmhyena.checkpoints.data_files`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmhyena.checkpoints.data_files import use_safe_data_files
 from mmhyena.checkpoints.loading import ReportedInit
 from mmhyena.checkpoints.reading import read_checkpoint, read_tensors
 
@@ -54,8 +56,9 @@ def load_from_mmhyena(filename: str, map_location: Any = None) -> dict[str, Any]
 def use_our_reader() -> None:
     """Register :func:`load_from_mmhyena` for every address that MMEngine knows, and what ``init_cfg`` calls.
 
-    ``torch.load`` becomes a function that asks who calls.
+    ``torch.load`` becomes a function that asks who calls. Data files are read safely from then on, too.
     """
+    use_safe_data_files()
     CheckpointLoader.register_scheme(_SCHEMES, load_from_mmhyena, force=True)
     WEIGHT_INITIALIZERS.register_module(name='Pretrained', module=ReportedInit, force=True)
     if not hasattr(torch.load, 'serves_toolkits'):

@@ -77,8 +77,10 @@ def run(args: argparse.Namespace) -> None:
         print('\n'.join(list_scripts(tools_folder(args.toolkit))))
         return
     script = find_script(args.toolkit, args.script)
+    from mmhyena.checkpoints import use_our_reader
     from mmhyena.compat.__main__ import run_script
 
+    use_our_reader()
     run_script([str(script), *args.arguments])
 
 
