@@ -14,7 +14,9 @@ LIMIT = 1e-6
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
-@pytest.mark.parametrize('spatial,kernel', [((56, 56), (111, 111)), ((14, 14), (27, 27)), ((25, 42), (27, 27))])
+@pytest.mark.parametrize(
+    'spatial,kernel', [((56, 56), (111, 111)), ((14, 14), (27, 27)), ((25, 42), (27, 27)), ((3136,), (6271,))]
+)
 def test_error_against_float64(spatial, kernel, backend, add_row):
     if backend == 'direct' and spatial == (56, 56):
         spatial, kernel = (20, 20), (39, 39)  # the sum over 111 x 111 taps takes seconds

@@ -10,7 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmhyena.ops import BACKENDS, backends, fft, long_conv, naive_long_conv, prepare_kernel, prepared_long_conv, subq
+from mmhyena.ops import (
+    BACKENDS,
+    backends,
+    dft,
+    fft,
+    long_conv,
+    naive_long_conv,
+    prepare_kernel,
+    prepared_long_conv,
+    subq,
+)
 from mmhyena.ops.backends import choose_backend
 from mmhyena.ops.geometry import ConvCase, geometry
 
@@ -35,9 +45,31 @@ def test_small_constant_maps_are_convolved_directly_and_large_ones_by_the_fft():
 
 
 def test_matrices_that_would_be_too_large_are_refused_and_replaced():
-    given = case((200 * 200,), (2 * 200 * 200 - 1,))
+    given = case((3000, 3000), (5999, 5999))
     assert 'too large' in BACKENDS['dft'].reason(given)
     assert choose_backend(given, 'dft') == 'fft'
+
+
+def test_matrices_of_a_sequence_do_not_grow_with_its_square():
+    assert BACKENDS['dft'].reason(case((2**20,), (2**21 - 1,))) is None
+    sizes = [t.numel() for t in dft_tensors(2**14)]
+    # Two matrices, their inverses and the factors between; the first matrix once more for the kernel.
+    assert len(sizes) == 6 and max(sizes) < 5 * 2**14
+
+
+def dft_tensors(length):
+    """Return every constant that a convolution of that length takes."""
+    seen = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('half_matrix', 'full_matrix', 'twiddle'):
+            make = getattr(dft, name)
+
+            def spy(*args, make=make, name=name, **kwargs):
+                return seen.setdefault((name, args), make(*args, **kwargs))
+
+            patch.setattr(dft, name, spy)
+        long_conv(torch.randn(1, 1, length), torch.randn(1, 3), backend='dft')
+    return list({tensor.data_ptr(): tensor for tensor in seen.values()}.values())
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float32])

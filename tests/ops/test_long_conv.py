@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmhyena.ops import long_conv, naive_long_conv, prepare_kernel, prepared_long_conv, use_backend
+from mmhyena.ops import dft, long_conv, naive_long_conv, prepare_kernel, prepared_long_conv, use_backend
 from mmhyena.ops.geometry import fast_fft_length
 
 BACKENDS = ['fft', 'dft', 'direct']  # the other ones have tests of their own
@@ -42,6 +42,29 @@ def test_equals_reference_with_every_gradient(device, case, backend):
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
     for a, b in zip(torch.autograd.grad(got, inputs, weight), torch.autograd.grad(want, inputs, weight)):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@st.composite
+def sequences(draw):
+    pixels, taps = draw(st.integers(3, 60)), draw(st.integers(1, 130))
+    return 2, 3, (pixels,), (taps,), draw(st.booleans()), draw(st.booleans()), draw(st.integers(0, 2**16))
+
+
+@settings(max_examples=80)
+@given(sequences())
+def test_sequences_in_two_steps_equal_reference(device, case):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dft, 'TWO_STEPS_FROM', 4)
+        u, k, skip, causal = make(case, device)
+        prepared = prepare_kernel(k, skip, u.shape[2:], causal=causal, dtype=torch.float64, backend='dft')
+        assert prepared.data.shape[2] > 1 or u.shape[2] < 16  # a second step
+        inputs = [x for x in (u, k, skip) if x is not None]
+        want, got = naive_long_conv(u, k, skip, causal=causal), long_conv(u, k, skip, causal=causal, backend='dft')
+        weight = torch.randn_like(want)
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(prepared_long_conv(u.detach(), prepared), want.detach(), rtol=1e-9, atol=1e-9)
+        for a, b in zip(torch.autograd.grad(got, inputs, weight), torch.autograd.grad(want, inputs, weight)):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=120)
