@@ -292,9 +292,9 @@ class HyenaViT(PlainBackbone):
         spatial = tuple(x.shape[1:3])
         x = self.drop_after_pos(self._add_positions(x))
         if self.cls_token is not None:
-            x = torch.cat(
-                [self._class_token(self.cls_token).expand(len(x), -1, -1), x.flatten(1, 2)], dim=1
-            )  # (B, 1 + h * w, C)
+            # x.shape[0] and not len(x), which is a number of its own in an exported graph.
+            class_token = self._class_token(self.cls_token).expand(x.shape[0], -1, -1)
+            x = torch.cat([class_token, x.flatten(1, 2)], dim=1)  # (B, 1 + h * w, C)
         outs = []
         for i, layer in enumerate(self.layers):
             x = layer(x, spatial)
