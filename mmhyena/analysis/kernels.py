@@ -57,6 +57,24 @@ class KernelSummary:
         grids = np.meshgrid(*self.displacements(), indexing='ij')
         return float(np.sqrt((self.energy * sum(np.square(grid) for grid in grids)).sum()))
 
+    def sums(self) -> np.ndarray:
+        """Return the sum over the taps of every channel, ``(C,)``, which is its answer to a constant map."""
+        return self.kernel.reshape(len(self.kernel), -1).sum(1)
+
+    def norms(self) -> np.ndarray:
+        """Return the L2 norm of every channel, ``(C,)``."""
+        return np.linalg.norm(self.kernel.reshape(len(self.kernel), -1), axis=1)
+
+    def frequency(self) -> float:
+        """Return the mean distance from frequency 0 in cycles per tap, weighted by the power of every channel."""
+        axes = tuple(range(1, self.kernel.ndim))
+        padded = [4 * size for size in self.kernel.shape[1:]]  # a finer spectrum, whatever the number of taps
+        power = np.abs(np.fft.fftn(self.kernel, padded, axes=axes)) ** 2
+        grids = np.meshgrid(*(np.fft.fftfreq(size) for size in padded), indexing='ij')
+        distance = np.sqrt(sum(np.square(grid) for grid in grids))
+        total = np.maximum(power.sum(axes), np.finfo(np.float64).tiny)
+        return float(((power * distance).sum(axes) / total).mean())
+
     def spectrum(self) -> np.ndarray:
         """Return the magnitude of the transform of every channel, frequency 0 in the middle, ``(C, *kernel)``."""
         axes = tuple(range(1, self.kernel.ndim))
@@ -64,8 +82,7 @@ class KernelSummary:
 
     def strongest(self, count: int) -> np.ndarray:
         """Return the indices of the channels whose kernels have the largest norms."""
-        norms = np.linalg.norm(self.kernel.reshape(len(self.kernel), -1), axis=1)
-        return np.argsort(-norms)[:count]
+        return np.argsort(-self.norms())[:count]
 
 
 def summarize_kernels(model: nn.Module, spatial: Sequence[int] | None = None) -> list[KernelSummary]:

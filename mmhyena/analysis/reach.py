@@ -35,10 +35,10 @@ class ReachWindow(nn.Module):
             raise ValueError(f'reach must not be negative, got {reach}')
         self.window, self.reach, self.causal = window, reach, causal
 
-    def forward(self, kernel: Tensor) -> Tensor:
-        """Map ``(C, *kernel)`` to the same shape."""
+    def forward(self, kernel: Tensor, **kwargs: bool) -> Tensor:
+        """Map ``(C, *kernel)`` to the same shape, with the options of the window."""
         if self.window is not None:
-            kernel = self.window(kernel)
+            kernel = self.window(kernel, **kwargs)
         for axis in range(1, kernel.dim()):
             taps = kernel.shape[axis]
             displacement = torch.arange(taps, device=kernel.device) - (0 if self.causal else taps // 2)

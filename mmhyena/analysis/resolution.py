@@ -1,4 +1,4 @@
-"""Testing a trained model at other resolutions, with its long kernels as trained or resampled.
+"""Testing a trained model at other resolutions, with its long kernels as trained, resampled or extended.
 
 Two things grow in an image that has more pixels: its objects, or what surrounds them. The first is tested by scaling
 the images of the test pipeline, the second needs larger images of objects of the same size.
@@ -19,17 +19,18 @@ from torch import nn
 
 from mmhyena.analysis.reach import long_convs
 from mmhyena.errors import UserError
+from mmhyena.layers.long_conv import FilterResize
 
 __all__ = ['ResolutionHook', 'filter_resize', 'has_long_convs', 'rescale_test', 'use_canvas']
 
 
 @contextmanager
-def filter_resize(model: nn.Module, resize: bool) -> Iterator[int]:
-    """Resample the long kernels of a model to its feature maps, or keep their taps, within the ``with`` block.
+def filter_resize(model: nn.Module, resize: FilterResize) -> Iterator[int]:
+    """Resample or extend the long kernels of a model to its maps, or keep their taps, within the ``with`` block.
 
     Args:
         model: Any model; one without long convolutions stays as it is.
-        resize: Whether kernels cover the feature map at hand, see :class:`mmhyena.layers.LongConv`.
+        resize: Whether and how kernels cover the feature map at hand, see :class:`mmhyena.layers.LongConv`.
 
     Yields:
         How many long convolutions there are.
@@ -53,7 +54,7 @@ def has_long_convs(model: nn.Module) -> bool:
 
 
 class ResolutionHook(Hook):
-    """Tests a model with or without resampled kernels, and on the first images of its data alone where these are fewer.
+    """Tests a model with kernels as trained, resampled or extended, on the images that the test set gives.
 
     Args:
         resize: See :func:`filter_resize`; None leaves the model as it is configured.
@@ -62,7 +63,7 @@ class ResolutionHook(Hook):
         images: How many images are tested.
     """
 
-    def __init__(self, resize: bool | None) -> None:
+    def __init__(self, resize: FilterResize | None) -> None:
         self.resize = resize
         self.images = 0
         self._resized = ExitStack()

@@ -11,6 +11,7 @@ from mmhyena.backbones.base import BaseBackbone, InitConfig, drop_path_rates
 from mmhyena.backbones.norms import normalize
 from mmhyena.checks import check_choice, check_int, check_keys, check_ratio, int_tuple
 from mmhyena.layers.build import complete, takes
+from mmhyena.layers.long_conv import FilterResize
 
 __all__ = ['PyramidBackbone', 'layer_of_block']
 
@@ -33,7 +34,8 @@ class PyramidBackbone(BaseBackbone):
         norm_eval: Whether batch norms, of outputs or in a token mixer, keep their running statistics fixed.
         with_cp: Whether blocks recompute their activations in the backward pass to save memory.
         drop_path_rate: Rate of stochastic depth of the last block; it rises linearly from 0 at the first.
-        filter_resize: Whether long kernels are resampled to the feature map; None leaves it to the token mixers.
+        filter_resize: Whether and how long kernels grow with the feature map, see :class:`mmhyena.layers.LongConv`;
+            None leaves it to the token mixers.
         gap_before_final_norm: Whether each output is the normalized mean over the pixels, ``(B, C)``, as a
             classifier needs it, instead of a normalized feature map.
         norm_cfg: Config of the output norms, ``type`` one of ``'LN'``, ``'BN'``, ``'SyncBN'`` and ``'GN'``. None is
@@ -57,7 +59,7 @@ class PyramidBackbone(BaseBackbone):
         norm_eval: bool = False,
         with_cp: bool = False,
         drop_path_rate: float = 0.0,
-        filter_resize: bool | None = None,
+        filter_resize: FilterResize | None = None,
         gap_before_final_norm: bool = False,
         norm_cfg: Mapping[str, Any] | None = None,
         init_cfg: InitConfig = None,
@@ -201,7 +203,7 @@ def layer_of_block(stage: int, block: int | None, depths: Sequence[int]) -> int:
     return (1, 2, 3 + block // 3, last)[stage]
 
 
-def _block_mixers(arch: Mapping[str, Any], filter_resize: bool | None) -> list[dict]:
+def _block_mixers(arch: Mapping[str, Any], filter_resize: FilterResize | None) -> list[dict]:
     """Return the config of every block's mixer, the first block's first."""
     mixers, numbered = [], 0
     for depth, mixer in zip(arch['depths'], arch['token_mixers']):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmhyena.layers.depthwise import DepthwiseConv1d, DepthwiseConv2d
-from mmhyena.layers.long_conv import LongConv
+from mmhyena.layers.long_conv import FilterResize, LongConv
 from mmhyena.layers.token_mixer import TokenMixer
 from mmhyena.registry import MODELS
 
@@ -81,7 +81,7 @@ class HyenaPixel(GatedMixer):
         position_dim: Length of the positional encoding; the filter network is twice as wide.
         norm: Whether to use both norms.
         short_kernel: Taps of the depthwise convolution on both axes, odd.
-        filter_resize: Whether the kernel grows with the feature map, see :class:`LongConv`.
+        filter_resize: Whether and how the kernel grows with the feature map, see :class:`LongConv`.
         filter: Config of a filter other than HyenaPixel's.
         window: Config of a window other than HyenaPixel's.
     """
@@ -93,7 +93,7 @@ class HyenaPixel(GatedMixer):
         position_dim: int = 32,
         norm: bool = False,
         short_kernel: int = 5,
-        filter_resize: bool = False,
+        filter_resize: FilterResize = False,
         filter: dict | None = None,
         window: dict | None = None,
     ) -> None:
@@ -123,7 +123,7 @@ class BidirectionalHyena(GatedMixer):
         position_dim: Length of the positional encoding, odd.
         width: Width of the filter network.
         norm: Whether to use both norms.
-        filter_resize: Whether the filter is resampled to the sequence at hand, see :class:`LongConv`.
+        filter_resize: Whether and how the kernel grows with the sequence, see :class:`LongConv`.
         filter: Config of a filter other than bidirectional Hyena's.
         window: Config of a window other than bidirectional Hyena's.
     """
@@ -137,7 +137,7 @@ class BidirectionalHyena(GatedMixer):
         position_dim: int = 33,
         width: int = 64,
         norm: bool = False,
-        filter_resize: bool = False,
+        filter_resize: FilterResize = False,
         filter: dict | None = None,
         window: dict | None = None,
     ) -> None:

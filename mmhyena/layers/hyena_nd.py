@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mmhyena.layers.build import complete
-from mmhyena.layers.long_conv import Kernels, LongConv
+from mmhyena.layers.long_conv import FilterResize, Kernels, LongConv
 from mmhyena.layers.nd_directions import Direction
 from mmhyena.layers.token_mixer import TokenMixer
 from mmhyena.ops import no_autocast
@@ -74,7 +74,7 @@ class DirectionalLongConv(LongConv):
         filter: Config of the filter.
         window: Config of the window, or None.
         direction: The direction.
-        filter_resize: Whether the kernel is resampled to the feature map at hand.
+        filter_resize: Whether and how the kernel follows the feature map at hand.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DirectionalLongConv(LongConv):
         filter: dict,
         window: dict | None,
         direction: Direction,
-        filter_resize: bool,
+        filter_resize: FilterResize,
     ) -> None:
         kernel_size = [2 * size - 1 if direction.centered else size for size in map_size]
         super().__init__(
@@ -164,8 +164,8 @@ class HyenaND(TokenMixer):
         direction: ``'causal'``, ``'alternating'``, ``'four_way'``, ``'parallel'``, ``'centered'``, or the config of a
             direction.
         filter_width: Width of the filter network of a ``filter`` given by name.
-        filter_resize: Whether the kernel is resampled to the feature map at hand. Without it, larger feature maps have
-            no taps for the largest displacements.
+        filter_resize: Whether and how the kernel follows the feature map at hand, see :class:`LongConv`. With False,
+            larger feature maps have no taps for the largest displacements.
         dropout: Rate of dropout before each long convolution.
         block_index: Position of the block in its backbone, for ``'alternating'``. Backbones pass it.
 
@@ -183,7 +183,7 @@ class HyenaND(TokenMixer):
         window: str | dict | None = None,
         direction: str | dict = 'causal',
         filter_width: int = 64,
-        filter_resize: bool = True,
+        filter_resize: FilterResize = True,
         dropout: float = 0.0,
         block_index: int = 0,
     ) -> None:

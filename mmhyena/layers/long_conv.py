@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 import torch
@@ -41,12 +41,15 @@ from mmhyena.ops import (
 )
 from mmhyena.registry import MODELS
 
-__all__ = ['Kernels', 'LongConv']
+__all__ = ['FilterResize', 'Kernels', 'LongConv']
 
 logger = logging.getLogger('mmhyena')
 
 # Kernel (C, *kernel) and skip (C,) of every convolution of a module.
 Kernels = list[tuple[Tensor, Tensor]]
+
+# Whether and how a kernel follows the size of the feature map, see LongConv.
+FilterResize = bool | Literal['extend']
 
 
 class LongConv(nn.Module):
@@ -61,8 +64,14 @@ class LongConv(nn.Module):
             ``(C, *size)``.
         window: Config of the window, built likewise; maps ``(C, *size)`` to the same shape. None for none.
         causal: Whether an output sees only what lies at or before it on every axis.
-        filter_resize: Whether the kernel is resampled to cover the map at hand, ``2 * size - 1`` taps per axis. False
-            keeps the taps of training, which is what the official code does: on a larger map it is no longer global.
+        filter_resize: Whether and how the kernel covers the map at hand, ``2 * size - 1`` taps per axis. False keeps
+            the taps of training, which is what the official code does: on a larger map it is no longer global. True
+            resamples the kernel, which is right where objects grow with the map, as in classification: its pattern is
+            stretched. ``'extend'`` keeps the spacing of the taps and evaluates filter and window beyond the kernel of
+            training, which is right where a larger map shows more surroundings; on a smaller map the taps stay.
+
+    Raises:
+        ValueError: If ``filter_resize`` is none of these.
     """
 
     def __init__(
@@ -72,9 +81,11 @@ class LongConv(nn.Module):
         filter: dict,
         window: dict | None = None,
         causal: bool = False,
-        filter_resize: bool = False,
+        filter_resize: FilterResize = False,
     ) -> None:
         super().__init__()
+        if filter_resize not in (False, True, 'extend'):
+            raise ValueError(f"filter_resize must be False, True or 'extend', got {filter_resize!r}")
         self.kernel_size = tuple(kernel_size)
         self.causal = causal
         self.filter_resize = filter_resize
@@ -114,18 +125,25 @@ class LongConv(nn.Module):
     def _size(self, spatial: Sequence[int]) -> tuple[int, ...]:
         if not self.filter_resize:
             return self.kernel_size
-        return tuple(n if self.causal else 2 * n - 1 for n in spatial)
+        size = tuple(n if self.causal else 2 * n - 1 for n in spatial)
+        if self.filter_resize != 'extend':
+            return size
+        # Taps are added in pairs, so that the center stays.
+        pair = 1 if self.causal else 2
+        return tuple(old + -(-max(new - old, 0) // pair) * pair for old, new in zip(self.kernel_size, size))
 
     def kernel(self, spatial: Sequence[int]) -> Tensor:
         """Return the differentiable kernel ``(C, *kernel)`` for maps of size ``spatial``."""
         size = self._size(spatial)
         with no_autocast(self.skip.device):
-            kernel = self.filter(size)
+            if size == self.kernel_size:
+                kernel = self.filter(size)
+                return kernel if self.window is None else self.window(kernel)
+            extend = self.filter_resize == 'extend'
+            kernel = self.filter(size, extend=True) if extend else self.filter(size)
             if self.window is not None:
-                kernel = self.window(kernel)
-            if size != self.kernel_size:
-                kernel = kernel * tap_spacing(self.kernel_size, size)
-        return kernel
+                kernel = self.window(kernel, extend=True) if extend else self.window(kernel)
+            return kernel if extend else kernel * tap_spacing(self.kernel_size, size)
 
     def kernels(self, spatial: Sequence[int]) -> Kernels:
         """Return differentiable kernel and skip of every convolution of this module, here of the only one."""

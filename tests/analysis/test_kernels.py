@@ -50,3 +50,12 @@ def test_kernels_of_a_model_in_depth_order_and_at_other_sizes():
     torch.testing.assert_close(
         torch.from_numpy(summaries[0].kernel), model.stages[0][0].token_mixer.long_conv.kernel((16, 16)).detach()
     )
+
+
+@pytest.mark.parametrize('cycles', [0, 0.125, 0.25])
+def test_sum_norm_and_frequency_of_waves(cycles):
+    wave = np.cos(2 * np.pi * cycles * np.arange(-32, 33))[None].repeat(2, 0)
+    summary = KernelSummary('', 0, wave, causal=False)
+    np.testing.assert_allclose(summary.sums(), wave.sum(1))
+    np.testing.assert_allclose(summary.norms(), np.sqrt((wave**2).sum(1)))
+    assert summary.frequency() == pytest.approx(cycles, abs=0.01)

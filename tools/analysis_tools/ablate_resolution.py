@@ -1,4 +1,4 @@
-"""Evaluate a trained model at other resolutions, with the taps of training and with resampled kernels.
+"""Evaluate a trained model at other resolutions, with kernels as trained, resampled and extended.
 
 Two ways lead to more pixels: ``objects`` scales the images of the test set, so that everything in them is larger;
 ``canvas`` takes other images that show more objects of the same size. Canvases are data sets of the same format as the
@@ -25,6 +25,7 @@ from mmhyena.errors import UserError
 from mmhyena.utils.cli import add_verbose_argument, make_folder_of, prepare_process, run_cli
 
 OTHER_COLUMNS = ('growth', 'factor', 'filter_resize', 'images')
+KERNELS = {None: '', False: 'taps of training', True: 'resampled', 'extend': 'extended'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,12 +61,13 @@ def ablate(args: argparse.Namespace) -> None:
     missing = [folder for factor, folder in canvases.items() if factor != 1 and not Path(folder).is_dir()]
     if missing:
         raise UserError(f'{missing[0]} does not exist: --canvas-data needs a data set for every factor but 1')
-    resizes = (False, True) if has_long_convs(load_model(args.config, args.checkpoint, 'cpu')) else (None,)
+    with_kernels = has_long_convs(load_model(args.config, args.checkpoint, 'cpu'))
+    resizes: tuple[Any, ...] = (False, True, 'extend') if with_kernels else (None,)
     rows: list[dict[str, Any]] = []
     for growth in ('objects', 'canvas') if canvases else ('objects',):
         for factor in factors:
             for resize in resizes:
-                name = {None: '', False: 'taps of training', True: 'resampled'}[resize]
+                name = KERNELS[resize]
                 print(f'{growth} x {factor:g} {name}'.rstrip(), flush=True)
                 canvas = canvases[factor] if growth == 'canvas' and factor != 1 else None
                 found = evaluate(args, factor, canvas, resize)
@@ -76,7 +78,7 @@ def ablate(args: argparse.Namespace) -> None:
     print(f'{args.out} and {picture} are written')
 
 
-def evaluate(args: argparse.Namespace, factor: float, canvas: str | None, resize: bool | None) -> dict[str, float]:
+def evaluate(args: argparse.Namespace, factor: float, canvas: str | None, resize: Any) -> dict[str, float]:
     """Return the number of images and the metrics at one resolution."""
     from mmhyena.analysis.ablation import evaluate_under
     from mmhyena.analysis.resolution import ResolutionHook, rescale_test, use_canvas
@@ -114,12 +116,12 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
                 if (row['growth'], row['filter_resize']) == (growth, resize)
             ]
             label = dict(objects='larger objects', canvas='larger canvas')[growth]
-            label += {None: '', False: ', taps of training', True: ', resampled'}[resize]
+            label += f', {KERNELS[resize]}' if KERNELS[resize] else ''
             axis.plot(
                 *zip(*points),
                 label=label,
-                marker='s' if resize else 'o',
-                ls='--' if resize else '-',
+                marker={True: 's', 'extend': '^'}.get(resize, 'o'),
+                ls={True: '--', 'extend': ':'}.get(resize, '-'),
                 color='C0' if growth == 'objects' else 'C1',
                 ms=4,
             )

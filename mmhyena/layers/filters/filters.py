@@ -110,9 +110,9 @@ class ImplicitFilter(nn.Module):
         self.position = MODELS.build(dict(position, kernel_size=kernel_size))
         self.mlp = SineMLP(self.position.dim, width, channels, depth, init_std)
 
-    def forward(self, kernel_size: Sequence[int]) -> Tensor:
-        """Return the kernel ``(C, *kernel_size)``; for another size the positional encoding is resampled."""
-        return self.mlp(self.position(kernel_size)).movedim(-1, 0)
+    def forward(self, kernel_size: Sequence[int], extend: bool = False) -> Tensor:
+        """Return the kernel ``(C, *kernel_size)``; for another size the encoding is resampled, or else continued."""
+        return self.mlp(self.position(kernel_size, extend)).movedim(-1, 0)
 
 
 class FilterMLP(nn.Module):
@@ -190,11 +190,11 @@ class JointFilter(AxialFilter):
     def _make_networks(self, axes: int, channels: int, width: int, depth: int) -> None:
         self.mlp = FilterMLP(axes * self.position.dim, width, channels, depth)
 
-    def forward(self, kernel_size: Sequence[int]) -> Tensor:
-        """Return the kernel ``(C, *kernel_size)``."""
+    def forward(self, kernel_size: Sequence[int], extend: bool = False) -> Tensor:
+        """Return the kernel ``(C, *kernel_size)``; for another size the encoding is resampled, or else continued."""
         axes = len(kernel_size)
         encodings = []
-        for axis, encoding in enumerate(self.position(kernel_size)):
+        for axis, encoding in enumerate(self.position(kernel_size, extend)):
             view = *(-1 if other == axis else 1 for other in range(axes)), self.position.dim
             encodings.append(encoding.view(view).expand(*kernel_size, -1))  # (*kernel_size, dim)
         return self.mlp(torch.cat(encodings, dim=-1), self.sine).movedim(-1, 0)
@@ -214,9 +214,9 @@ class ProductFilter(AxialFilter):
     def _make_networks(self, axes: int, channels: int, width: int, depth: int) -> None:
         self.mlps = nn.ModuleList(FilterMLP(self.position.dim, width, channels, depth) for _ in range(axes))
 
-    def forward(self, kernel_size: Sequence[int]) -> Tensor:
-        """Return the kernel ``(C, *kernel_size)``."""
-        encodings = self.position(kernel_size)  # (size, dim) per axis
+    def forward(self, kernel_size: Sequence[int], extend: bool = False) -> Tensor:
+        """Return the kernel ``(C, *kernel_size)``; for another size the encoding is resampled, or else continued."""
+        encodings = self.position(kernel_size, extend)  # (size, dim) per axis
         factors = [mlp(encoding, self.sine).T for mlp, encoding in zip(self.mlps, encodings)]  # (C, size)
         kernel = factors[0]
         for factor in factors[1:]:
@@ -236,15 +236,23 @@ class DirectFilter(nn.Module):
     Args:
         channels: Number of channels C.
         kernel_size: Taps on each axis.
+        centered: Whether displacement 0 is in the middle of the kernel instead of at its first tap.
     """
 
-    def __init__(self, channels: int, kernel_size: Sequence[int]) -> None:
+    def __init__(self, channels: int, kernel_size: Sequence[int], centered: bool = True) -> None:
         super().__init__()
+        self.centered = centered
         self.kernel = nn.Parameter(torch.randn(channels, *kernel_size))
 
-    def forward(self, kernel_size: Sequence[int]) -> Tensor:
-        """Return the kernel ``(C, *kernel_size)``."""
-        return resample(self.kernel, kernel_size)
+    def forward(self, kernel_size: Sequence[int], extend: bool = False) -> Tensor:
+        """Return the kernel ``(C, *kernel_size)``; for another size it is resampled, or else zero-padded."""
+        if not extend:
+            return resample(self.kernel, kernel_size)
+        padding: list[int] = []
+        for old, new in zip(reversed(self.kernel.shape[1:]), reversed(kernel_size)):
+            before = (new - old) // 2 if self.centered else 0
+            padding += [before, new - old - before]
+        return F.pad(self.kernel, padding)
 
     @torch.no_grad()
     def scale_(self, factor: Tensor) -> None:

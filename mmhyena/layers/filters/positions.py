@@ -8,27 +8,48 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmhyena.layers.filters.resample import resample
+from mmhyena.layers.filters.resample import axis_spacings, resample
 from mmhyena.registry import MODELS
 
 __all__ = ['AxialPosition', 'ComplexExponentialPosition', 'SinCosPosition']
 
 
 class PositionTable(nn.Module):
-    """A learnable encoding per tap, resampled if another kernel size is asked for.
+    """A learnable encoding per tap, resampled or continued if another kernel size is asked for.
 
     Args:
-        table: Initial encoding ``(*kernel, dim)``.
+        kernel_size: Taps on each axis; a larger kernel has the same center.
+        dim: Length of the encoding.
     """
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, kernel_size: Sequence[int], dim: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(table)
-        self.dim = table.shape[-1]
+        self.dim = dim
+        self.table = nn.Parameter(self.initial([torch.arange(size) for size in kernel_size]))  # (*kernel, dim)
 
-    def forward(self, kernel_size: Sequence[int]) -> Tensor:
-        """Return the encoding ``(*kernel_size, dim)``."""
-        return resample(self.table.movedim(-1, 0), kernel_size).movedim(0, -1)
+    def initial(self, index: Sequence[Tensor]) -> Tensor:
+        """Return the initial encoding ``(*sizes, dim)`` at tap indices ``(size,)`` per axis, which may lie outside."""
+        raise NotImplementedError
+
+    def forward(self, kernel_size: Sequence[int], extend: bool = False) -> Tensor:
+        """Return the encoding ``(*kernel_size, dim)``.
+
+        Args:
+            kernel_size: Taps on each axis.
+            extend: Whether taps are added around those of the table instead of resampling it. The initial encoding is
+                continued there, and what training changed at the nearest tap of the table is added.
+        """
+        if not extend:
+            return resample(self.table.movedim(-1, 0), kernel_size).movedim(0, -1)
+        index = [
+            torch.arange(new, device=self.table.device) - (new - old) // 2
+            for old, new in zip(self.table.shape[:-1], kernel_size)
+        ]
+        nearest = [taps.clamp(0, old - 1) for old, taps in zip(self.table.shape[:-1], index)]
+        table: Tensor = self.table
+        for axis, taps in enumerate(nearest):
+            table = table.index_select(axis, taps)
+        return table + (self.initial(index) - self.initial(nearest)).to(table.dtype)
 
 
 @MODELS.register_module()
@@ -50,16 +71,22 @@ class SinCosPosition(PositionTable):
         axes = len(kernel_size)
         if dim % (2 * axes):
             raise ValueError(f'SinCosPosition over {axes} axes needs dim to be a multiple of {2 * axes}, got {dim}')
-        bands = dim // (2 * axes)
-        frequency = 10000.0 ** (-torch.arange(bands) / bands)
+        super().__init__(kernel_size, dim)
+
+    def initial(self, index: Sequence[Tensor]) -> Tensor:
+        """Return sines and cosines ``(*sizes, dim)`` of the indices ``(size,)`` per axis."""
+        axes = len(index)
+        sizes = [len(taps) for taps in index]
+        bands = self.dim // (2 * axes)
+        frequency = 10000.0 ** (-torch.arange(bands, device=index[0].device) / bands)
         encodings = []
-        for axis, size in enumerate(kernel_size):
-            angle = torch.arange(size)[:, None] * frequency  # (size, bands)
+        for axis, taps in enumerate(index):
+            angle = taps[:, None] * frequency  # (size, bands)
             encoding = torch.cat([angle.sin(), angle.cos()], dim=-1)
             view = [1] * axes + [encoding.shape[-1]]
-            view[axis] = size
-            encodings.append(encoding.view(view).expand(*kernel_size, -1))
-        super().__init__(torch.cat(encodings, dim=-1))  # (*kernel, dim)
+            view[axis] = len(taps)
+            encodings.append(encoding.view(view).expand(*sizes, -1))
+        return torch.cat(encodings, dim=-1)
 
 
 @MODELS.register_module()
@@ -84,11 +111,16 @@ class ComplexExponentialPosition(PositionTable):
             raise ValueError(f'ComplexExponentialPosition needs one axis with an odd kernel, got {tuple(kernel_size)}')
         if dim < 3 or dim % 2 == 0:
             raise ValueError(f'ComplexExponentialPosition needs an odd dim of at least 3, got {dim}')
-        (taps,), bands = kernel_size, (dim - 1) // 2
-        rise = torch.linspace(0, 1, taps // 2 + 1)
-        ramp = torch.cat([rise[:-1], rise.flip(0)])[:, None]  # (taps, 1)
-        angle = torch.linspace(1e-4, bands - 1, bands) * (2 * math.pi / taps * torch.arange(taps)[:, None])
-        super().__init__(torch.cat([ramp, angle.cos(), -angle.sin()], dim=-1))  # (taps, dim)
+        (self.taps,) = kernel_size
+        super().__init__(kernel_size, dim)
+
+    def initial(self, index: Sequence[Tensor]) -> Tensor:
+        """Return ramp, cosines and sines ``(size, dim)`` at the indices ``(size,)`` of the only axis."""
+        (taps,) = index
+        center = self.taps // 2
+        ramp = 1 - (taps[:, None] - center).abs() / max(center, 1)  # (size, 1)
+        angle = _angles(taps, self.taps, self.dim)
+        return torch.cat([ramp, angle.cos(), -angle.sin()], dim=-1)
 
 
 @MODELS.register_module()
@@ -112,13 +144,35 @@ class AxialPosition(nn.Module):
         super().__init__()
         if dim < 3 or dim % 2 == 0:
             raise ValueError(f'AxialPosition needs an odd dim of at least 3, got {dim}')
-        taps, bands = max(kernel_size), (dim - 1) // 2
-        t = torch.linspace(-1 if centered else 0, 1, taps)[:, None]
-        angle = torch.linspace(1e-4, bands - 1, bands) * (2 * math.pi / taps * torch.arange(taps)[:, None])
-        self.table = nn.Parameter(torch.cat([t, angle.cos(), -angle.sin()], dim=-1))  # (taps, dim)
-        self.dim = dim
+        self.kernel_size, self.centered, self.dim = tuple(kernel_size), centered, dim
+        self.table = nn.Parameter(self.initial(torch.arange(max(kernel_size))))  # (taps, dim)
 
-    def forward(self, kernel_size: Sequence[int]) -> list[Tensor]:
-        """Return the encoding ``(size, dim)`` of every axis."""
+    def initial(self, index: Tensor) -> Tensor:
+        """Return the initial encoding ``(size, dim)`` at entries ``(size,)``, which may be fractions and outside."""
+        taps = max(self.kernel_size)
+        t = index[:, None] / max(taps - 1, 1)
+        t = 2 * t - 1 if self.centered else t
+        angle = _angles(index, taps, self.dim)
+        return torch.cat([t, angle.cos(), -angle.sin()], dim=-1)
+
+    def forward(self, kernel_size: Sequence[int], extend: bool = False) -> list[Tensor]:
+        """Return the encoding ``(size, dim)`` of every axis, for other sizes resampled or else continued."""
+        if extend:
+            return [self._extended(old, new) for old, new in zip(self.kernel_size, kernel_size)]
         table = self.table.T  # (dim, taps)
         return [resample(table, (size,)).T for size in kernel_size]
+
+    def _extended(self, old: int, new: int) -> Tensor:
+        """Return the encoding ``(new, dim)`` of an axis whose ``old`` taps keep their encoding, see PositionTable."""
+        index = torch.arange(new, device=self.table.device) - ((new - old) // 2 if self.centered else 0)
+        nearest = index.clamp(0, old - 1)
+        (spacing,) = axis_spacings((len(self.table),), (old,))
+        added = self.initial(index * spacing) - self.initial(nearest * spacing)
+        return resample(self.table.T, (old,)).T[nearest] + added.to(self.table.dtype)
+
+
+def _angles(index: Tensor, taps: int, dim: int) -> Tensor:
+    """Return the angles ``(size, (dim - 1) / 2)`` of the complex exponentials at entries ``(size,)`` of ``taps``."""
+    bands = (dim - 1) // 2
+    frequency = torch.linspace(1e-4, bands - 1, bands, device=index.device)
+    return frequency * (2 * math.pi / taps * index[:, None])

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-__all__ = ['axis_spacings', 'resample', 'resample_distance', 'tap_spacing']
+__all__ = ['axis_spacings', 'extend_distance', 'resample', 'resample_distance', 'tap_spacing']
 
 
 def resample(table: Tensor, size: Sequence[int]) -> Tensor:
@@ -34,6 +34,20 @@ def resample_distance(distance: Tensor, size: Sequence[int]) -> Tensor:
         return distance
     squares = resample(distance.double().square()[None], size)[0]
     return squares.clamp_(min=0).sqrt_().to(distance.dtype)
+
+
+def extend_distance(distance: Tensor, size: Sequence[int]) -> Tensor:
+    """Continue Euclidean distances from the center ``(*old)`` to ``size`` taps of the same spacing."""
+    if tuple(size) == tuple(distance.shape):
+        return distance
+    unit = distance.max() / _euclidean(distance.shape, distance).max().clamp_min(1)  # of official checkpoints not 1
+    return _euclidean(size, distance) * unit
+
+
+def _euclidean(size: Sequence[int], like: Tensor) -> Tensor:
+    """Return the distance of every tap from the center in taps, ``(*size)``."""
+    offsets = [torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1) / 2 for n in size]
+    return torch.stack(torch.meshgrid(*offsets, indexing='ij')).square().sum(0).sqrt()
 
 
 def axis_spacings(old: Sequence[int], new: Sequence[int]) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmhyena.layers.filters.resample import resample_distance
+from mmhyena.layers.filters.resample import extend_distance, resample_distance
 from mmhyena.registry import MODELS
 
 __all__ = ['BidirectionalWindow', 'ExponentialWindow', 'RadialWindow', 'SymmetricWindow', 'decay_rates']
@@ -49,9 +49,9 @@ class RadialWindow(nn.Module):
         self.delta = nn.Parameter(-decay_rates(channels) / max(kernel_size))
         self.shift = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, kernel: Tensor) -> Tensor:
-        """Return ``kernel`` ``(C, *kernel)`` times the window, which is stretched to a kernel of another size."""
-        distance = resample_distance(self.distance, kernel.shape[1:])  # (*kernel)
+    def forward(self, kernel: Tensor, extend: bool = False) -> Tensor:
+        """Return ``kernel`` ``(C, *kernel)`` times the window, stretched to another size, or else continued."""
+        distance = (extend_distance if extend else resample_distance)(self.distance, kernel.shape[1:])  # (*kernel)
         view = (-1, *(1,) * self.distance.dim())
         return kernel * (torch.exp(-distance * self.delta.abs().view(view)) + self.shift.view(view))
 
@@ -76,9 +76,9 @@ class BidirectionalWindow(nn.Module):
         self.register_buffer('distance', torch.linspace(-1, 1, taps).abs())  # (taps,)
         self.register_buffer('delta', -decay_rates(channels))
 
-    def forward(self, kernel: Tensor) -> Tensor:
-        """Return ``kernel`` ``(C, taps)`` times the window, which is stretched to a kernel of another size."""
-        distance = resample_distance(self.distance, kernel.shape[1:])  # (taps,)
+    def forward(self, kernel: Tensor, extend: bool = False) -> Tensor:
+        """Return ``kernel`` ``(C, taps)`` times the window, stretched to another size, or else continued."""
+        distance = (extend_distance if extend else resample_distance)(self.distance, kernel.shape[1:])  # (taps,)
         return kernel * torch.exp(-distance * self.delta.abs()[:, None])
 
 
@@ -116,6 +116,7 @@ class ExponentialWindow(nn.Module):
         super().__init__()
         axes = len(kernel_size)
         self.per_axis, self.centered = per_axis, centered
+        self.kernel_size = tuple(kernel_size)
         self.power = 0.5 if sqrt else 1.0
         delta = -decay_rates(channels).repeat(axes, 1)  # (axes, C)
         if learnable:
@@ -130,12 +131,13 @@ class ExponentialWindow(nn.Module):
             return 0.0
         return self.shift[axis][:, None] if isinstance(self.shift, Tensor) else self.shift
 
-    def forward(self, kernel: Tensor) -> Tensor:
-        """Return ``kernel`` ``(C, *kernel)`` times the window, which is stretched to a kernel of another size."""
+    def forward(self, kernel: Tensor, extend: bool = False) -> Tensor:
+        """Return ``kernel`` ``(C, *kernel)`` times the window, stretched to another size, or else continued."""
         axes = kernel.dim() - 1
         window: Tensor | float = 1.0
-        for axis, size in enumerate(kernel.shape[1:]):
-            t = _displacements(size, 1, self.centered, self.delta)
+        for axis, (old, size) in enumerate(zip(self.kernel_size, kernel.shape[1:])):
+            reach = (size - 1) / max(old - 1, 1) if extend else 1
+            t = _displacements(size, reach, self.centered, self.delta)
             factor = torch.exp(-t * self.delta[axis].abs()[:, None] * self.power) + self._axis_shift(axis)  # (C, size)
             window = window * factor.view(-1, *(size if other == axis else 1 for other in range(axes)))
         if not self.per_axis:
@@ -163,11 +165,11 @@ class SymmetricWindow(nn.Module):
         self.delta = nn.Parameter(-decay_rates(channels))
         self.shift = nn.Parameter(torch.rand(channels))
 
-    def forward(self, kernel: Tensor) -> Tensor:
-        """Return ``kernel`` ``(C, *kernel)`` times the window, which is stretched to a kernel of another size."""
-        t = [
-            _displacements(size, reach, self.centered, self.delta) for reach, size in zip(self.reach, kernel.shape[1:])
-        ]
+    def forward(self, kernel: Tensor, extend: bool = False) -> Tensor:
+        """Return ``kernel`` ``(C, *kernel)`` times the window, stretched to another size, or else continued."""
+        sizes = kernel.shape[1:]
+        reaches = [(size - 1) / (2 if self.centered else 1) for size in sizes] if extend else self.reach
+        t = [_displacements(size, reach, self.centered, self.delta) for reach, size in zip(reaches, sizes)]
         distance = torch.stack(torch.meshgrid(*t, indexing='ij')).sum(0)  # (*kernel)
         view = (-1, *(1,) * distance.dim())
         return kernel * (torch.exp(-distance * self.delta.abs().view(view) * self.power) + self.shift.view(view))
