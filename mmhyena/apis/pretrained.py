@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmhyena.apis.checks.nodes import dicts
+from mmhyena.checkpoints.sources import fetch
 from mmhyena.errors import UserError
 
 __all__ = ['check_pretrained', 'use_init_cfg']
@@ -27,7 +28,9 @@ def check_pretrained(cfg: Config) -> None:
     """
     for key, file in _pretrained_files('model', cfg.model):
         _check(file, f'{key}=FILE, or start from scratch with {key.removesuffix(".checkpoint")}=None')
-    if not cfg.get('resume') and cfg.get('load_from'):
+    # FSDP writes a folder with a file per process, which its strategy reads by our reader.
+    is_sharded = (cfg.get('strategy') or {}).get('type') == 'FSDPStrategy' and Path(cfg.get('load_from') or '').is_dir()
+    if not cfg.get('resume') and cfg.get('load_from') and not is_sharded:
         _check(cfg.load_from, 'load_from=FILE, or start from scratch with load_from=None')
     hooks = list(cfg.get('custom_hooks') or ())
     if not any(isinstance(hook, Mapping) and hook.get('type') == _HOOK for hook in hooks):
@@ -51,7 +54,11 @@ def use_init_cfg(cfg: Config) -> None:
 
 
 def _check(file: str, override: str) -> None:
-    if '://' not in file and not Path(file).expanduser().is_file():
+    if '://' in file:
+        return
+    if Path(file).expanduser().is_dir():
+        fetch(file)  # says what the folder is
+    if not Path(file).expanduser().is_file():
         raise UserError(
             f'pretrained weights {file} do not exist: put the official or converted checkpoint there '
             f'(see configs/hyenapixel/README.md), name another with --cfg-options {override}'

@@ -49,7 +49,7 @@ def resume_from(cfg: Config, resume: str | None) -> dict[str, Any] | None:
     path: str | Path
     checkpoint: dict[str, Any] | None
     if resume != 'auto':
-        path, checkpoint = resume, _read(resume)
+        path, checkpoint = resume, _read(resume, cfg)
     else:
         found = find_checkpoint(cfg)
         if found is None:
@@ -76,7 +76,7 @@ def find_checkpoint(cfg: Config) -> tuple[Path, dict[str, Any] | None] | None:
     trouble: list[str] = []
     for path in candidates:
         try:
-            checkpoint = _read(path)
+            checkpoint = _read(path, cfg)
         except UserError as error:
             trouble.append(str(error))
             continue
@@ -156,9 +156,9 @@ def _candidates(cfg: Config, named: str) -> Iterator[Path]:
             yield file
 
 
-def _read(path: str | Path) -> dict[str, Any] | None:
-    if Path(path).is_dir():
-        return None  # shards of a strategy, which reads them itself
+def _read(path: str | Path, cfg: Config) -> dict[str, Any] | None:
+    if Path(path).is_dir() and _reads_folders(cfg, Path(path)):
+        return None
     checkpoint = read_checkpoint(path)
     missing = [key for key in _STATE if not isinstance(checkpoint.get(key), Mapping)]
     if missing or not {'epoch', 'iter'} <= set(checkpoint['meta']):
@@ -168,6 +168,16 @@ def _read(path: str | Path) -> dict[str, Any] | None:
             f'--cfg-options load_from={path}'
         )
     return checkpoint
+
+
+def _reads_folders(cfg: Config, folder: Path) -> bool:
+    """Whether the strategy reads this folder of shards itself.
+
+    That of FSDP does so by our reader. DeepSpeed unpickles by itself, so it gets the folders of the run alone.
+    """
+    strategy = str((cfg.get('strategy') or {}).get('type'))
+    is_own = Path(cfg.work_dir).resolve() in folder.resolve().parents
+    return strategy == 'FSDPStrategy' or (strategy == 'DeepSpeedStrategy' and is_own)
 
 
 def _pointer_state(pointer: Path, named: str) -> str:

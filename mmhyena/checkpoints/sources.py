@@ -54,10 +54,28 @@ def fetch(source: str) -> Path | io.BytesIO:
             raise CheckpointError(f'{source} cannot be read: {_one_line(error)}') from error
     file = Path(source).expanduser()
     if file.is_dir():
-        raise CheckpointError(f'checkpoint {source} is a folder: name a file in it')
+        raise CheckpointError(f'checkpoint {source} is {_describe_folder(file)}')
     if not file.is_file():
         raise CheckpointError(f'checkpoint {source} does not exist')
     return file
+
+
+def _describe_folder(folder: Path) -> str:
+    """Say whose shards a folder holds, and how to make one file of them."""
+    names = [path.name for pattern in ('*', '*/*') for path in folder.glob(pattern)]
+    if any(name == 'zero_to_fp32.py' or name.endswith(('_model_states.pt', '_optim_states.pt')) for name in names):
+        return 'a folder of shards of DeepSpeed: make one file of it with its zero_to_fp32.py, and name that'
+    if any(name.endswith('.distcp') for name in names):
+        return (
+            'a folder of shards of torch.distributed.checkpoint: make one file of it with '
+            'python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE, and name that'
+        )
+    if 'rank0.pth' in names:
+        return (
+            'a folder of shards of FSDP: resume it with the FSDPStrategy and the number of processes that wrote it, or '
+            'train with strategy.state_dict_cfg=full, which writes one file'
+        )
+    return 'a folder: name a file in it'
 
 
 def _once_per_machine(download: Callable[[], Path]) -> Path:

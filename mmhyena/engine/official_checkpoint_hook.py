@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmhyena.checkpoints import find_family, fit_to_model, log_report, unwrap
+from mmhyena.checkpoints import find_family, fit_to_model, load_fitted, log_report, unwrap
 from mmhyena.errors import name_checkpoint
 from mmhyena.registry import HOOKS
 
@@ -51,8 +51,10 @@ class OfficialCheckpointHook(Hook):
         name = getattr(runner, '_load_from', None) or 'checkpoint'
         if getattr(runner, '_resume', False):
             with name_checkpoint(name):
-                _, report = fit_to_model(unwrap(checkpoint)[0], model, exact=True)
+                fitted, report = fit_to_model(unwrap(checkpoint)[0], model, exact=True)
             report.require_fit(f'checkpoint {name}', 'the model', 'resume with the config it was trained with')
+            with name_checkpoint(name):
+                load_fitted(model, fitted)
             return
         with name_checkpoint(name):
             state, wrapper = unwrap(checkpoint, self.weights)
@@ -64,6 +66,8 @@ class OfficialCheckpointHook(Hook):
         report.require_fit(source, f'the {kind} of this config')
         kept: OrderedDict[str, Any] = OrderedDict(fitted)
         kept._metadata = getattr(checkpoint.get('state_dict'), '_metadata', OrderedDict())  # type: ignore[attr-defined]
+        with name_checkpoint(name):
+            load_fitted(model, kept)  # MMEngine, which loads it next, drops what a module renames
         meta = checkpoint.get('meta', {})
         checkpoint.clear()
         checkpoint.update(state_dict=kept, meta=meta)

@@ -149,3 +149,26 @@ def test_comes_before_the_moving_average():
 
     hook = HOOKS.get('mmhyena.OfficialCheckpointHook')
     assert get_priority(hook.priority) < get_priority(EMAHook.priority)
+
+
+class Renaming(nn.Module):
+    """A head that takes its weights under other names than it gives them, as mmpretrain's ``TimmClassifier`` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        for name in [name for name in state_dict if name.startswith(prefix)]:
+            state_dict[prefix + 'inner.' + name.removeprefix(prefix)] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_tensors_that_a_module_renames_are_an_error(resume: bool):
+    hook = HOOKS.build(dict(type='mmhyena.OfficialCheckpointHook'))
+    model = make_model()
+    model.head = Renaming()
+    runner = SimpleNamespace(model=model, _resume=resume, _load_from='start.pth')
+    with pytest.raises(CheckpointError, match=r'start\.pth: 2 tensors are not taken by a module that renames them'):
+        hook.after_load_checkpoint(runner, our_checkpoint(model))

@@ -243,6 +243,12 @@ def folder_of_that_name(folder: Path) -> str:
     return str(folder / 'broken.pth')
 
 
+def shards_of_deepspeed(folder: Path) -> str:
+    (folder / 'broken.pth').mkdir()
+    HOSTILE['state_dict'](folder / 'broken.pth/mp_rank_00_model_states.pt', folder / 'marker')
+    return str(folder / 'broken.pth')
+
+
 def training_state(state: object, meta: object = None) -> dict[str, object]:
     return dict(
         state_dict=state, optimizer={}, message_hub={}, meta=dict(epoch=1, iter=2, seed=0) if meta is None else meta
@@ -262,6 +268,7 @@ FILES: dict[str, Callable[[Path], str]] = {
     'text': write(b'no weights'),
     'truncated': save(training_state(WEIGHTS), cut=50),
     'folder': folder_of_that_name,
+    'shards of DeepSpeed': shards_of_deepspeed,
     'missing': lambda folder: str(folder / 'missing.pth'),
     'refused': lambda folder: 'http://127.0.0.1:9/x.pth',
     'meta is no dict': save(training_state(WEIGHTS, meta='x')),
@@ -271,7 +278,7 @@ FILES: dict[str, Callable[[Path], str]] = {
     'other model': save(training_state(WEIGHTS)),
 }
 NOT_THERE = ('missing', 'refused')
-OTHER_CONTENT = ('folder', 'meta is no dict', 'no tensors', 'numbers', 'list', 'other model')
+OTHER_CONTENT = ('folder', 'shards of DeepSpeed', 'meta is no dict', 'no tensors', 'numbers', 'list', 'other model')
 
 
 def combinations() -> list:
