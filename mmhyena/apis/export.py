@@ -1,7 +1,8 @@
 """Models as files that run without this package: ONNX, and programs of ``torch.export``.
 
-The long kernels are constants of the file, and convolutions are real matrix products (the ``dft`` backend of
-:mod:`mmhyena.ops`), because ONNX has no complex numbers. The image size is fixed, the batch size is dynamic on request.
+The long kernels are constants of the file. Convolutions are real matrix products in ONNX, which has no complex numbers
+(the ``dft`` backend of :mod:`mmhyena.ops`), and in a program of ``torch.export`` what is fastest on a CPU. Kernels are
+made for one size of feature maps, so the image size is fixed; the batch size is dynamic on request.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mmhyena.apis.toolkits import use_toolkit
 from mmhyena.apis.weights import load_weights
 from mmhyena.checkpoints import read_checkpoint
 from mmhyena.errors import UserError, one_line
+from mmhyena.layers.kernel_cache import unlimited_kernel_cache
 from mmhyena.ops import use_backend
 
 __all__ = ['MAX_ERROR', 'ExportTarget', 'Exported', 'build_for_export', 'export_model', 'load_exported']
@@ -34,7 +36,12 @@ __all__ = ['MAX_ERROR', 'ExportTarget', 'Exported', 'build_for_export', 'export_
 MAX_ERROR = 1e-4
 """Largest norm of the difference to torch, relative to the norm of the output, that is accepted."""
 
+Runner = Callable[[Tensor], list[Tensor]]
+
 SUFFIXES = ('.onnx', '.pt2')
+
+MAX_ONNX_BYTES = 2**31 - 2**24
+"""Of all constants: protocol buffers end at 2 GiB, and the graph takes some of it."""
 
 MIN_TORCH = '2.6'
 """``torch.onnx.export`` takes programs of ``torch.export`` from this version on."""
@@ -184,7 +191,8 @@ def export_model(
     # Beside the file, which is replaced only by a right one.
     unchecked = path.with_name(f'.{path.stem}.unchecked{path.suffix}')
     try:
-        with torch.no_grad(), use_backend('dft'), _quiet():
+        backend = use_backend('dft') if path.suffix == '.onnx' else nullcontext()
+        with torch.no_grad(), unlimited_kernel_cache(), backend, _quiet():
             expected = target.module(probe)  # makes the kernels, which the file takes as constants
             _write(_export(target.module, image, dynamic_batch), unchecked, target.metadata)
         worst = max(map(_relative_error, load_exported(unchecked)(probe), expected))
@@ -200,23 +208,48 @@ def export_model(
     return Exported(path, path.stat().st_size, worst)
 
 
-def load_exported(file: str | Path, threads: int | None = None) -> Callable[[Tensor], list[Tensor]]:
+def load_exported(file: str | Path, threads: int | None = None) -> Runner:
     """Return a function that maps an image ``(B, 3, H, W)`` to the outputs of an exported file, on the CPU.
 
     Args:
         file: A file of :func:`export_model`.
         threads: Threads of onnxruntime; None for as many as torch uses.
+
+    Raises:
+        UserError: By the function, if the file was made for another size of image, or for one image.
     """
     if Path(file).suffix == '.pt2':
         with _quiet():
-            program = torch.export.load(file).module()
-        return lambda image: list(program(image))
+            program = torch.export.load(file)
+            module = program.module()
+        (name,) = program.graph_signature.user_inputs
+        (shape,) = [node.meta['val'].shape for node in program.graph.nodes if node.name == name]
+        return _sized(file, shape, lambda image: list(module(image)))
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
-    return lambda image: [torch.from_numpy(output) for output in session.run(None, {'image': image.numpy()})]
+    (entry,) = session.get_inputs()
+    return _sized(
+        file,
+        entry.shape,
+        lambda image: [torch.from_numpy(output) for output in session.run(None, {'image': image.numpy()})],
+    )
+
+
+def _sized(file: str | Path, shape: Sequence[Any], run: Runner) -> Runner:
+    """Refuse images of another shape than ``shape``, whose dynamic entries are no integers, in one line."""
+
+    def checked(image: Tensor) -> list[Tensor]:
+        wanted, got = [' x '.join(map(str, entries)) for entries in (shape[2:], image.shape[2:])]
+        if wanted != got:
+            raise UserError(f'{file} takes images of {wanted}, got {got}: export it for that size')
+        if isinstance(shape[0], int) and shape[0] != len(image):
+            raise UserError(f'{file} takes {shape[0]} image, got {len(image)}: export it with a dynamic batch')
+        return run(image)
+
+    return checked
 
 
 def _relative_error(value: Tensor, expected: Tensor) -> float:
@@ -246,11 +279,17 @@ def _write(program: Any, path: Path, metadata: dict[str, str]) -> None:
         return
     import onnx
 
-    torch.onnx.export(program, (), path, dynamo=True, input_names=['image'], external_data=False, verbose=False)
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+    written = torch.onnx.export(program, (), dynamo=True, input_names=['image'], verbose=False)
+    model: Any = written.model  # type: ignore[union-attr]
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
+    if size > MAX_ONNX_BYTES:
+        raise UserError(
+            f'weights and kernels take {size / 2**30:.1f} GiB, and an ONNX file holds at most 2: '
+            'export a smaller image, or name a file that ends in .pt2'
+        )
+    model.metadata_props.update(metadata)
+    written.save(path, external_data=False)  # type: ignore[union-attr]
+    onnx.checker.check_model(path)
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from threading import RLock
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +16,14 @@ from torch import Tensor, nn
 
 from mmhyena.ops import is_ordinary
 
-__all__ = ['DEFAULT_LIMIT', 'KernelCache', 'kernel_cache_bytes', 'set_kernel_cache_limit', 'tensors_of']
+__all__ = [
+    'DEFAULT_LIMIT',
+    'KernelCache',
+    'kernel_cache_bytes',
+    'set_kernel_cache_limit',
+    'tensors_of',
+    'unlimited_kernel_cache',
+]
 
 Value = TypeVar('Value')
 
@@ -83,6 +92,16 @@ def set_kernel_cache_limit(limit: int) -> None:
         raise ValueError(f'the limit of the kernel cache must not be negative, got {limit}')
     _store.limit = limit
     _store.shrink()
+
+
+@contextmanager
+def unlimited_kernel_cache() -> Iterator[None]:
+    """Drop no kernel within the ``with`` block, whatever they take: an exported graph needs all of them at once."""
+    limit, _store.limit = _store.limit, sys.maxsize
+    try:
+        yield
+    finally:
+        set_kernel_cache_limit(limit)
 
 
 def kernel_cache_bytes() -> int:

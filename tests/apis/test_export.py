@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmhyena.__main__ import main
 from mmhyena.backbones import HyenaFormer, HyenaViT
 from mmhyena.errors import UserError
+from mmhyena.layers.kernel_cache import DEFAULT_LIMIT, kernel_cache_bytes, set_kernel_cache_limit
 
 pytest.importorskip('mmpretrain')
 for package in ('onnx', 'onnxruntime', 'onnxscript'):
@@ -46,6 +47,22 @@ def make_target(arch: str) -> ExportTarget:
     return ExportTarget(Features(backbone).eval().requires_grad_(False), 'detection', {'classes': '["a", "b"]'})
 
 
+def make_small_target() -> ExportTarget:
+    """For what does not depend on the model."""
+    return ExportTarget(Features(Pair()).eval().requires_grad_(False), 'detection', {'classes': '["a", "b"]'})
+
+
+class Pair(nn.Module):
+    """Two feature maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return self.conv(image), image.relu()
+
+
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.parametrize('arch', ARCHS)
 @pytest.mark.slow
@@ -78,8 +95,42 @@ def test_a_wrong_file_replaces_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     )
     (tmp_path / 'model.pt2').write_text('of an earlier export')
     with pytest.raises(UserError, match=r'differ from torch by a relative error of 1\.0e-03'):
-        export_model(make_target('hpx_former_tiny'), tmp_path / 'model.pt2', (32, 32))
+        export_model(make_small_target(), tmp_path / 'model.pt2', (32, 32))
     assert [file.read_text() for file in tmp_path.iterdir()] == ['of an earlier export']
+
+
+def test_files_of_more_than_two_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, 'MAX_ONNX_BYTES', 64)
+    with pytest.raises(UserError, match=r'an ONNX file holds at most 2: export a smaller image, or name .* \.pt2'):
+        export_model(make_small_target(), tmp_path / 'model.onnx', (32, 32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_kernels_beyond_the_cache_are_constants_all_the_same(tmp_path: Path):
+    before = kernel_cache_bytes()
+    set_kernel_cache_limit(0)
+    try:
+        result = export_model(make_target('hpx_former_tiny'), tmp_path / 'model.pt2', (45, 33))
+    finally:
+        set_kernel_cache_limit(DEFAULT_LIMIT)
+    assert kernel_cache_bytes() <= before
+    names = [str(node.target) for node in torch.export.load(result.file).graph.nodes if node.op == 'call_function']
+    assert not [name for name in names if name.split('.')[1:2] in (['sin'], ['cos'], ['exp'])]  # of the filters
+
+
+@pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])
+def test_other_sizes_are_refused(suffix: str, tmp_path: Path):
+    result = export_model(make_small_target(), tmp_path / f'model{suffix}', (32, 48), dynamic_batch=True)
+    run = load_exported(result.file)
+    run(torch.zeros(5, 3, 32, 48))
+    with pytest.raises(UserError, match=r'model\.\w+ takes images of 32 x 48, got 48 x 32: export it for that size'):
+        run(torch.zeros(5, 3, 48, 32))
+
+
+def test_a_fixed_batch_is_one_image(tmp_path: Path):
+    result = export_model(make_small_target(), tmp_path / 'model.pt2', (32, 32))
+    with pytest.raises(UserError, match=r'takes 1 image, got 2: export it with a dynamic batch'):
+        load_exported(result.file)(torch.zeros(2, 3, 32, 32))
 
 
 def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
