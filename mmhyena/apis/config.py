@@ -45,12 +45,12 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if path.suffix not in _SUFFIXES:
         raise UserError(f'{path} is not a config: its name must end in {", ".join(_SUFFIXES)}')
     try:
-        cfg = Config.fromfile(path)
-    except UserError as error:  # in a base, or a copy that MMEngine makes
-        raise UserError(f'config {path}: {error}') from error
+        cfg = _read(path)
+        check_top_level(cfg)  # imports what a config in MMEngine's lazy style names
+    except UserError:
+        raise
     except Exception as error:  # a config is a program, which may raise anything
         raise UserError(f'config {path} cannot be read: {one_line(error)}') from error
-    check_top_level(cfg)
     if overrides:
         _check_override_keys(cfg, overrides)
         for key, value in overrides.items():
@@ -60,6 +60,13 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
                 raise UserError(f'--cfg-options {key}={value} cannot be merged: {one_line(error)}') from error
     set_zero_label(cfg, overrides or {})
     return cfg
+
+
+def _read(path: Path) -> Config:
+    try:
+        return Config.fromfile(path)
+    except UserError as error:  # about a base, or the copy that MMEngine reads
+        raise UserError(f'config {path}: {error}') from error
 
 
 def _installed_config(name: str) -> Path:

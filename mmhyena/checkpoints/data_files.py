@@ -156,7 +156,7 @@ class _SafeYamlHandler(YamlHandler):
             source = _name_of(file, sys._getframe(1))
             tag = re.search(r'tag:yaml\.org,2002:(python/\S+?)\'', str(error))
             if tag is None:
-                raise UserError(f'{source} is no YAML: {" ".join(str(error).split())}') from error
+                raise UserError(f'{source} cannot be read as YAML: {" ".join(str(error).split())}') from error
             raise UserError(f'{source} is not read: its tag !!{tag[1]} could run code; write plain values') from error
 
 

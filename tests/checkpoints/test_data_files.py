@@ -136,7 +136,7 @@ def test_yaml_is_read(tmp_path):
     (tmp_path / 'a.yml').write_text('a: [1, 2.5]\nb: {c: text}\n')
     assert mmengine.load(tmp_path / 'a.yml') == dict(a=[1, 2.5], b=dict(c='text'))
     (tmp_path / 'b.yml').write_text('a: [1')
-    with pytest.raises(UserError, match=r'b\.yml is no YAML') as error:
+    with pytest.raises(UserError, match=r'b\.yml cannot be read as YAML') as error:
         mmengine.load(tmp_path / 'b.yml')
     assert '\n' not in str(error.value)
 
