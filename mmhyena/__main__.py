@@ -19,6 +19,7 @@ COMMANDS = {
     'train': 'train a classifier, detector or segmentor',
     'test': 'evaluate a checkpoint',
     'demo': 'draw what a model sees in images',
+    'web': 'show predictions, feature maps, kernels and receptive fields in a browser',
     'check': 'check the data of a config, and show what it holds',
     'browse': 'draw what the pipeline of a config feeds the model',
     'flops': 'count multiply-accumulates and parameters',

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
+pytest_plugins = ['tests.task_models']
+
 # Timings of single examples say nothing on a shared machine. Runs repeat exactly unless new cases are asked for:
 # HYPOTHESIS_PROFILE=explore.
 settings.register_profile('explore', deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

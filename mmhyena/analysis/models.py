@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,27 @@ def feature_map(model: Any, x: Tensor, part: str = 'backbone', level: int = -1) 
 def _features(model: Any, x: Tensor, part: str) -> Sequence[Tensor]:
     if part == 'neck' and getattr(model, 'neck', None) is None:
         raise UserError('the model has no neck: take the features of the backbone')
-    features = model.backbone(x)
-    return model.neck(features) if part == 'neck' else features
+    if part == 'neck':
+        return model.neck(model.backbone(x))
+    with _unpooled(model.backbone):
+        return model.backbone(x)
+
+
+@contextmanager
+def _unpooled(backbone: nn.Module) -> Iterator[None]:
+    """Let a backbone that pools for a classifier give maps instead, normalized at each position."""
+    names = dict(gap_before_final_norm=False, out_type='featmap')  # of the pyramids, and of the others
+    before = {name: getattr(backbone, name) for name in names if hasattr(backbone, name)}
+    try:
+        for name in before:
+            setattr(backbone, name, names[name])
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(backbone, name, value)
 
 
 def _as_map(feature: Tensor, part: str) -> Tensor:
-    if feature.dim() == 2:  # a classifier's backbone that pools by itself
-        raise UserError(f'the {part} gives vectors, not maps: take a detector or segmentor, or out_type=featmap')
+    if feature.dim() == 2:
+        raise UserError(f'the {part} gives vectors, not maps: take the backbone of another model')
     return feature

@@ -122,6 +122,7 @@ _EXTRAS = {
     **dict.fromkeys(('huggingface_hub', 'safetensors'), ('hub',)),
     **dict.fromkeys(('fvcore', 'sklearn', 'timm'), ('bench',)),
     'tensorboard': ('tensorboard',),
+    'gradio': ('web',),
 }
 """Extras of mmhyena that bring a package, by its import name."""
 

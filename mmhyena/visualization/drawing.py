@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
 from PIL import Image
 
 from mmhyena.visualization.colors import Color, full_palette
 from mmhyena.visualization.labels import LabelWriter, font_size
 
-__all__ = ['class_name', 'draw_classes', 'draw_objects', 'draw_regions']
+__all__ = ['class_name', 'draw_classes', 'draw_heat', 'draw_objects', 'draw_regions']
 
 _BACKGROUND_NAMES = {'background', '_background_', '__background__', 'bg', 'unlabeled', 'void'}
 
@@ -129,6 +130,31 @@ def draw_classes(image: np.ndarray, lines: Sequence[tuple[str, float]]) -> np.nd
             break
         writer.write(text, [(0, row * writer.line_height)], _PLATE)
     return np.asarray(written)
+
+
+def draw_heat(image: np.ndarray, heat: np.ndarray, point: tuple[float, float] | None = None) -> np.ndarray:
+    """Lay a heat map over an image in shades of gray, darker where there is no heat, and mark a point with a cross.
+
+    Args:
+        image: RGB (H, W, 3), uint8; not changed.
+        heat: (h, w) in [0, 1], stretched to the image.
+        point: Column and row (x, y), in pixels of the image.
+
+    Returns:
+        RGB (H, W, 3), uint8.
+    """
+    height, width = image.shape[:2]
+    heat = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    colors = matplotlib.colormaps['inferno'](heat)[..., :3] * 255
+    share = (0.4 + 0.4 * heat)[..., None]
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    picture = np.round(gray * (1 - share) + colors * share).astype(np.uint8)
+    if point is not None:
+        center = round(point[0]), round(point[1])
+        size = max(6, min(height, width) // 24)
+        for color, line in (((0, 0, 0), 3), ((0, 255, 255), 1)):  # cyan, which the colors of the heat lack, on black
+            cv2.drawMarker(picture, center, color, cv2.MARKER_CROSS, size, line)
+    return picture
 
 
 def _clip_box(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:

@@ -68,3 +68,38 @@ def test_wrong_input_is_named():
         receptive_field(box(3), [torch.ones(1, 5, 5), torch.ones(1, 6, 5)])
     with pytest.raises(ValueError, match='feature map'):
         receptive_field(lambda x: x.mean((2, 3)), [torch.ones(1, 5, 5)])
+
+
+@pytest.mark.parametrize(('at', 'pixel'), [((0.0, 0.0), (0, 0)), ((0.5, 0.99), (16, 46)), ((0.7, 0.2), (23, 9))])
+def test_field_of_a_position_is_the_kernel_around_it(at, pixel):
+    field = receptive_field(box(5), [torch.ones(1, 33, 47)], at)
+    assert field.position == pytest.approx(pixel)
+    rows, columns = np.nonzero(field.scores)
+    assert (rows.min(), rows.max()) == (max(pixel[0] - 2, 0), min(pixel[0] + 2, 32))
+    assert (columns.min(), columns.max()) == (max(pixel[1] - 2, 0), min(pixel[1] + 2, 46))
+
+
+def test_position_is_the_middle_of_the_feature():
+    field = receptive_field(lambda x: torch.nn.functional.avg_pool2d(x, 8), [torch.ones(1, 32, 32)], (0.3, 0.9))
+    assert field.position == (11.5, 27.5)  # of pixels 8 to 15 and 24 to 31
+    assert field.radius(0.99) == pytest.approx(np.hypot(3.5, 3.5))
+
+
+def test_radius_is_the_distance_that_holds_a_share():
+    field = receptive_field(box(5), [torch.ones(1, 21, 21)], (0.5, 0.5))
+    assert field.radius(1 / 25) == 0
+    assert field.radius(0.3) == pytest.approx(np.sqrt(2))  # 9 of 25 taps
+    assert field.radius(0.99) == pytest.approx(np.sqrt(8))
+    central = receptive_field(box(5), [torch.ones(1, 21, 21)])
+    assert central.radius(0.5) == field.radius(0.5)
+
+
+@pytest.mark.parametrize('at', [(1.0, 0.5), (0.5, -0.1)])
+def test_a_position_outside_is_named(at):
+    with pytest.raises(ValueError, match='two fractions of the image'):
+        receptive_field(box(3), [torch.ones(1, 5, 5)], at)
+
+
+def test_area_is_that_of_the_central_feature():
+    with pytest.raises(ValueError, match='centered window'):
+        receptive_field(box(3), [torch.ones(1, 5, 5)], (0.1, 0.1)).area_ratio(0.5)

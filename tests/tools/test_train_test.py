@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmhyena.datasets.shapes import generate_shapes
 
@@ -60,7 +62,7 @@ def test():
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp('data') / 'shapes'
-    generate_shapes(root, train=4, val=3, size=64, cls_train=4, cls_val=3, cls_size=32, seed=0)
+    generate_shapes(root, train=4, val=3, size=64, cls_train=4, cls_val=3, cls_size=64, seed=0)
     return root
 
 
@@ -126,7 +128,26 @@ def test_bfloat16_gives_the_metrics_of_float32(trained, test, tmp_path):
     assert log.count('bfloat16: ') == 1
 
 
-def test_test_reports_what_validation_reported(trained, test, tmp_path):
+def images_of(scope: str, shapes: Path) -> dict[str, Path]:
+    """Return the test images by their paths, without suffix, below the folder of all."""
+    folders = {'mmdet': 'val', 'mmseg': 'images/validation', 'mmpretrain': 'classification/val'}
+    folder = shapes / folders[scope]
+    return {str(path.relative_to(folder).with_suffix('')): path for path in folder.rglob('*.*')}
+
+
+def check_pictures(folder: Path, images: dict[str, Path]) -> None:
+    """Check that each image has a picture of its size at its relative path, and that something is drawn on it."""
+    pictures = {str(path.relative_to(folder).with_suffix('')): path for path in folder.rglob('*.*')}
+    assert set(pictures) == set(images)
+    for name, file in pictures.items():
+        picture, image = (np.asarray(Image.open(path).convert('RGB'), int) for path in (file, images[name]))
+        width = image.shape[1]
+        assert picture.shape[0] == image.shape[0]
+        assert picture.shape[1] in (width, 2 * width)  # the ground truth is on the left, if it is known
+        assert (np.abs(picture[:, -width:] - image).max(2) > 30).mean() > 0.01
+
+
+def test_test_reports_what_validation_reported(trained, test, shapes, tmp_path):
     scope, config, work_dir, options = trained
     out, predictions = tmp_path / 'metrics.json', tmp_path / 'predictions.pkl'
     checkpoint = str(last_checkpoint(work_dir))
@@ -134,7 +155,7 @@ def test_test_reports_what_validation_reported(trained, test, tmp_path):
     assert test([*common[:2], '--out', str(out), '--show-dir', str(tmp_path / 'show'), *common[2:]]) == 0
     validated = logged(work_dir, METRIC[scope])[0]
     assert json.loads(out.read_text())[METRIC[scope]] == pytest.approx(validated, abs=1e-6)
-    assert len([p for p in (tmp_path / 'show').rglob('*') if p.suffix in ('.jpg', '.png')]) == 3
+    check_pictures(tmp_path / 'show', images_of(scope, shapes))
 
     assert test([*common[:2], '--out', str(predictions), *common[2:]]) == 0
     assert len(pickle.loads(predictions.read_bytes())) == 3

@@ -18,8 +18,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import add_verbose_argument, make_folder_of, prepare_process, run_cli
 
@@ -55,6 +53,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def visualize(args: argparse.Namespace) -> None:
     """Write picture and csv."""
+    from mmhyena.analysis.figures import kernel_figure
     from mmhyena.analysis.kernels import summarize_kernels
     from mmhyena.analysis.models import load_model, name_of
     from mmhyena.analysis.resolution import filter_resize
@@ -66,54 +65,10 @@ def visualize(args: argparse.Namespace) -> None:
             summaries = summarize_kernels(model, args.spatial)
     except ValueError as error:
         raise UserError(f'{args.config}: {error}') from error
-    draw(args.out, summaries, args.channels, name_of(args.config))
+    kernel_figure(summaries, args.channels, name_of(args.config)).savefig(args.out, dpi=130)
     table = args.out.with_suffix('.csv')
     write(table, summaries)
     print(f'{args.out} and {table} are written')
-
-
-def draw(path: Path, summaries: list[KernelSummary], channels: int, title: str) -> None:
-    """Draw one row per layer: the strongest channels' taps, then their spectra."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(
-        len(summaries), 2 * channels, figsize=(1.25 * 2 * channels, 1.35 * len(summaries) + 0.4), squeeze=False
-    )
-    for row, summary in zip(axes, summaries):
-        chosen, spectra = summary.strongest(channels), summary.spectrum()
-        for axis in row:
-            axis.set_xticks([])
-            axis.set_yticks([])
-        for axis, channel in zip(row, chosen):
-            show(axis, summary.kernel[channel], 'RdBu_r')
-        for axis, channel in zip(row[channels:], chosen):
-            show(axis, np.log1p(spectra[channel]), 'magma')
-        size = 'x'.join(map(str, summary.kernel.shape[1:]))
-        row[0].set_ylabel(f'{short(summary.name)}\n{size}', fontsize=6)
-    axes[0][0].set_title('taps', fontsize=8, loc='left')
-    axes[0][channels].set_title('log spectrum', fontsize=8, loc='left')
-    figure.suptitle(title, fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
-def short(name: str) -> str:
-    """Return a module's name without what all long convolutions share."""
-    return name.replace('backbone.', '').replace('.token_mixer.long_conv', '')
-
-
-def show(axis: object, values: np.ndarray, colors: str) -> None:
-    """Draw a kernel of one axis as a curve, of two as an image."""
-    if values.ndim == 1:
-        axis.plot(values, lw=0.8)
-        return
-    image = values if values.ndim == 2 else values[len(values) // 2]
-    limit = np.abs(image).max() or 1.0
-    axis.imshow(image, cmap=colors, vmin=-limit if image.min() < 0 else 0, vmax=limit)
 
 
 def write(path: Path, summaries: list[KernelSummary]) -> None:

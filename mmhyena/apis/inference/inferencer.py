@@ -19,7 +19,7 @@ from mmhyena.apis.config import load_config
 from mmhyena.apis.fusing import fuse_for_inference
 from mmhyena.apis.inference.images import MAX_PIXELS, ImageLike, list_images, to_bgr
 from mmhyena.apis.inference.results import Result
-from mmhyena.apis.inference.tasks import TASK_INFERENCERS, find_dataset_meta
+from mmhyena.apis.inference.tasks import TASK_INFERENCERS, ModelInput, find_dataset_meta
 from mmhyena.apis.inference.video import Frame, Video, is_video
 from mmhyena.apis.model_index import IndexedModel, find_model, read_weights
 from mmhyena.apis.toolkits import use_toolkit
@@ -148,6 +148,18 @@ class Inferencer:
                 skipped(image, error)
                 continue
             yield image, array
+
+    def prepare(self, image: ImageLike) -> ModelInput:
+        """Return what the model gets for one image: the normalized tensor, and the same as a picture.
+
+        Args:
+            image: In any of the forms of :meth:`__call__`.
+
+        Raises:
+            UserError: If the image is not usable.
+        """
+        ((_, array),) = self._read([image], None)
+        return self._inferencer.prepare(array)
 
     def draw(self, result: Result, score_thr: float = 0.3, opacity: float = 0.45, top_k: int = 5) -> np.ndarray:
         """Draw a result on its image, at the size of the image.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,28 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
-from torch import nn
+from torch import Tensor, nn
 
 from mmhyena.apis.inference.results import Classification, Detection, Result, Segmentation
 from mmhyena.errors import UserError
 from mmhyena.visualization import draw_classes, draw_objects, draw_regions, full_palette
 
-__all__ = ['TASK_INFERENCERS', 'TaskInferencer', 'find_dataset_meta']
+__all__ = ['TASK_INFERENCERS', 'ModelInput', 'TaskInferencer', 'find_dataset_meta']
 
 _LONGEST_ASPECT = 16
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What a model gets for one image.
+
+    Attributes:
+        tensor: ``(1, C, H, W)``, resized, normalized and padded, on the model's device.
+        picture: RGB ``(H, W, 3)``, uint8: the same without the normalization; padding is black.
+    """
+
+    tensor: Tensor
+    picture: np.ndarray
 
 
 class TaskInferencer(ABC):
@@ -39,6 +53,7 @@ class TaskInferencer(ABC):
     """
 
     result_type: type[Any]
+    _fed_rgb = False
 
     def __init__(self, cfg: Config, model: nn.Module, meta: Mapping[str, Any]) -> None:
         self.model: Any = model  # of a toolkit
@@ -87,12 +102,31 @@ class TaskInferencer(ABC):
         Smaller images are padded at the right and at the bottom, as in the toolkits' batches. A pipeline that loads
         grayscale images gets them as (H, W).
         """
-        return self._forward([mmcv.bgr2gray(image) for image in images] if self._gray else images)
+        return self._forward([self._loaded(image) for image in images])
+
+    def prepare(self, image: np.ndarray) -> ModelInput:
+        """Return what the test pipeline and the preprocessor make of a BGR image (H, W, 3)."""
+        batch = self._collate([self._loaded(image)])
+        (pixels,) = batch['inputs']  # (C, h, w), before normalization and padding
+        tensor = self.model.data_preprocessor(batch, False)['inputs']
+        picture = np.zeros((*tensor.shape[-2:], 3), np.uint8)
+        height, width = pixels.shape[-2:]
+        rgb = pixels if self._fed_rgb else pixels.flip(0)
+        picture[:height, :width] = rgb.clamp(0, 255).to(torch.uint8).cpu().numpy().transpose(1, 2, 0)
+        return ModelInput(tensor, picture)
+
+    def _loaded(self, image: np.ndarray) -> np.ndarray:
+        """Return a BGR image as the pipeline would have loaded it from a file."""
+        return mmcv.bgr2gray(image) if self._gray else image
+
+    def _collate(self, images: Sequence[np.ndarray]) -> dict[str, Any]:
+        """Return the batch that the pipeline makes of images in the form that it takes."""
+        return pseudo_collate([self.inner.pipeline(image) for image in images])
 
     @torch.no_grad()
     def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Return the data samples of images in the form that the pipeline takes."""
-        return self.model.test_step(pseudo_collate([self.inner.pipeline(image) for image in images]))
+        return self.model.test_step(self._collate(images))
 
     def result(self, sample: Any, **common: Any) -> Result:
         """Return a data sample as a typed result; ``common`` are ``image`` and ``source``."""
@@ -149,7 +183,7 @@ class SegmentationInferencer(TaskInferencer):
     def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Return mmseg's data samples; pads here, since mmseg's preprocessor refuses images of unequal sizes."""
         preprocessor = self.model.data_preprocessor
-        fed = [preprocessor(pseudo_collate([self.inner.pipeline(image)]), False) for image in images]
+        fed = [preprocessor(self._collate([image]), False) for image in images]
         height = max(one['inputs'].shape[-2] for one in fed)
         width = max(one['inputs'].shape[-1] for one in fed)
         inputs, samples = [], []
@@ -183,21 +217,20 @@ class ClassificationInferencer(TaskInferencer):
 
         # Data sets that hold their images in memory, such as CIFAR, yield RGB, while image files are read as BGR.
         types = [str(transform['type']) for transform in _dataset(cfg).pipeline]
-        self._in_memory = not any('LoadImage' in name for name in types)
+        self._fed_rgb = not any('LoadImage' in name for name in types)
         self._crops = 'ResizeEdge' in types and 'CenterCrop' in types
         self.model._config = cfg
         return ImageClassificationInferencer(self.model, classes=self.classes or None)
 
-    @torch.no_grad()
-    def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Return mmpretrain's data samples; its own collation refuses images of unequal sizes, this one pads."""
+    def _collate(self, images: Sequence[np.ndarray]) -> dict[str, Any]:
+        """Return mmpretrain's batch; unlike its own collation, it takes images of unequal sizes."""
         if self._crops:
             images = [_cut_strip(image) for image in images]
-        if self._in_memory:
+        if self._fed_rgb:
             images = [np.ascontiguousarray(image[..., ::-1]) for image in images]
         shapes = [image.shape[:2] for image in images]
         dicts = [dict(img=image, img_shape=shape, ori_shape=shape) for image, shape in zip(images, shapes)]
-        return self.model.test_step(pseudo_collate([self.inner.pipeline(one) for one in dicts]))
+        return pseudo_collate([self.inner.pipeline(one) for one in dicts])
 
     def draw(self, result: Classification, *, score_thr: float, opacity: float, top_k: int) -> np.ndarray:
         """Write the most likely classes on the image."""

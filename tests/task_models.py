@@ -9,7 +9,7 @@ import torch
 
 from mmhyena.datasets.shapes import CLASSES, generate_shapes
 
-CONFIGS = Path(__file__).parents[2] / 'configs/shapes'
+CONFIGS = Path(__file__).parents[1] / 'configs/shapes'
 NAMES = dict(
     detection='mask-rcnn_hpx-former-tiny_fpn_shapes',
     segmentation='upernet_hpx-former-tiny_shapes',
