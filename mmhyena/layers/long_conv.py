@@ -33,6 +33,7 @@ from mmhyena.ops import (
     current_backend,
     is_dynamo_compiling,
     is_exporting,
+    is_ordinary,
     long_conv,
     no_autocast,
     no_dispatch,
@@ -200,12 +201,12 @@ class LongConv(nn.Module):
         key = 'kernels', self._size(spatial)
         if is_exporting() and (kept := self._cache.peek(key)) is not None:
             return kept
-        return self._cache.get(
-            key,
-            tensors_of(self),
-            lambda: [(kernel.clone(), skip.clone()) for kernel, skip in self.kernels(spatial)],
-            is_costly=not self.filter_resize,
-        )
+        sources = tensors_of(self)
+
+        def make() -> Kernels:
+            return [(_without(sources, kernel), skip.clone()) for kernel, skip in self.kernels(spatial)]
+
+        return self._cache.get(key, sources, make, is_costly=not self.filter_resize)
 
     def _prepared(self, u: Tensor, step: int, backend: str | None = None) -> PreparedKernel:
         """Return the second level: the transformed kernel of a step for maps like ``u``."""
@@ -236,6 +237,13 @@ class LongConv(nn.Module):
                 return make()
         logger.warning('run the model once before it is exported: kernels not yet made are computed in every call')
         return make()
+
+
+def _without(sources: Sequence[Tensor], kernel: Tensor) -> Tensor:
+    """Return ``kernel``, or a copy if it lies in the memory of one of ``sources``, whose values may change."""
+    memory = kernel.untyped_storage().data_ptr() if is_ordinary(kernel) else None
+    is_own = memory is not None and all(memory != source.untyped_storage().data_ptr() for source in sources)
+    return kernel if is_own else kernel.clone()
 
 
 _handles = count()

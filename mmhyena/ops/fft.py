@@ -279,7 +279,16 @@ def fft_conv(u: Tensor, k: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:
 
 def fft_kernel(k: Tensor, axes: Sequence[AxisGeometry], spatial: Sequence[int]) -> Tensor:
     """Return the spectrum of a kernel ``(C, *kernel)`` cropped to ``axes`` for maps of size ``spatial``."""
-    return _kernel_spectrum(k, _lengths(axes, spatial, k.device), _Padding())
+    lengths, pad = _lengths(axes, spatial, k.device), _Padding()
+    tiles = list(_channel_tiles(1, k.shape[0], lengths, k.device))
+    first = _kernel_spectrum(k[tiles[0]], lengths, pad)
+    if len(tiles) == 1:
+        return first
+    spectrum = first.new_empty(k.shape[0], *first.shape[1:])
+    spectrum[tiles[0]] = first
+    for tile in tiles[1:]:
+        spectrum[tile] = _kernel_spectrum(k[tile], lengths, pad)
+    return spectrum
 
 
 def fft_conv_prepared(u: Tensor, spectrum: Tensor, axes: Sequence[AxisGeometry]) -> Tensor:

@@ -184,7 +184,12 @@ def prepare_kernel(
     case = ConvCase(1, k.shape[0], spatial, axes, dtype, k.device, True)
     name = choose_backend(case, backend)
     with torch.no_grad(), no_autocast(k.device):
-        kernel = _fold_skip(_crop(k.to(_compute_dtype(dtype)), axes), skip, axes).contiguous()
+        kernel = _crop(k, axes).to(_compute_dtype(dtype), copy=True, memory_format=torch.contiguous_format)
+        if skip is not None:
+            center = kernel  # the taps of displacement 0, (C,)
+            for axis in axes:
+                center = center.select(1, axis.left)
+            center += skip.to(kernel.dtype)
         return PreparedKernel(spatial, axes, name, BACKENDS[name].kernel(kernel, axes, spatial))
 
 

@@ -71,6 +71,17 @@ def test_filter_runs_once_per_version_of_the_weights(module, x):
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize('window', [None, dict(type='RadialWindow')])
+def test_kept_kernels_are_apart_from_the_weights(window):
+    module = LongConv(4, (5, 5), dict(type='DirectFilter'), window).eval()
+    with torch.no_grad():
+        kernel, skip = module._kept_kernels(torch.randn(1, 4, 8, 8))[0]
+        want = kernel.clone(), skip.clone()
+        for parameter in module.parameters():
+            parameter.add_(1)
+    assert torch.equal(kernel, want[0]) and torch.equal(skip, want[1])
+
+
 def test_a_resized_filter_runs_once_per_size(module):
     module.filter_resize = True
     calls = count_calls(module.filter)

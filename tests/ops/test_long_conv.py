@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmhyena.ops import dft, long_conv, naive_long_conv, prepare_kernel, prepared_long_conv, use_backend
+from mmhyena.ops import dft, fft, long_conv, naive_long_conv, prepare_kernel, prepared_long_conv, use_backend
 from mmhyena.ops.geometry import fast_fft_length
 
 BACKENDS = ['fft', 'dft', 'direct']  # the other ones have tests of their own
@@ -147,6 +147,16 @@ def test_integer_map_and_wrong_prepared_size_are_errors():
     prepared = prepare_kernel(torch.zeros(1, 3), None, (4,))
     with pytest.raises(ValueError, match='prepared for maps of'):
         prepared_long_conv(torch.zeros(1, 1, 5), prepared)
+
+
+@pytest.mark.parametrize('spatial', [(6,), (6, 7), (3, 4, 5)])
+def test_kernels_are_prepared_in_tiles_and_left_as_they_are(spatial, monkeypatch):
+    kernel, skip = torch.randn(40, *spatial), torch.randn(40)
+    before, whole = kernel.clone(), prepare_kernel(kernel, skip, spatial, backend='fft').data
+    assert torch.equal(kernel, before)
+    monkeypatch.setattr(fft, 'CPU_TILE', 1)
+    assert len(list(fft._channel_tiles(1, 40, spatial, kernel.device))) > 1
+    torch.testing.assert_close(prepare_kernel(kernel, skip, spatial, backend='fft').data, whole)
 
 
 def test_backend_by_argument_and_by_surroundings():

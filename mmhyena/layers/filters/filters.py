@@ -10,9 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmhyena.layers.filters.resample import resample
+from mmhyena.ops import is_inference, is_ordinary, linear
 from mmhyena.registry import MODELS
 
 __all__ = ['DirectFilter', 'ImplicitFilter', 'JointFilter', 'ProductFilter', 'Sine', 'SineMLP']
+
+# Taps that a filter network makes at a time in evaluation, so that its hidden layers stay in the cache.
+TILE = 2**14
 
 
 class Sine(nn.Module):
@@ -60,7 +64,7 @@ class FilterLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to ``x`` ``(..., in_features)``; returns ``(..., out_features)``."""
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 class SineMLP(nn.Sequential):
@@ -112,7 +116,17 @@ class ImplicitFilter(nn.Module):
 
     def forward(self, kernel_size: Sequence[int], extend: bool = False) -> Tensor:
         """Return the kernel ``(C, *kernel_size)``; for another size the encoding is resampled, or else continued."""
-        return self.mlp(self.position(kernel_size, extend)).movedim(-1, 0)
+        positions = self.position(kernel_size, extend).flatten(0, -2)  # (taps, dim)
+        if len(positions) <= TILE or not (is_inference() and is_ordinary(positions)):
+            # By channels, as all that follows reads it: transposing two axes is fast, permuting more of them is not.
+            return self.mlp(positions).t().contiguous().unflatten(-1, kernel_size)
+        kernel = torch.empty(0)
+        for start in range(0, len(positions), TILE):
+            taps = self.mlp(positions[start : start + TILE]).t()  # (C, tile)
+            if start == 0:
+                kernel = taps.new_empty(len(taps), len(positions))
+            kernel[:, start : start + TILE] = taps
+        return kernel.unflatten(-1, kernel_size)
 
 
 class FilterMLP(nn.Module):

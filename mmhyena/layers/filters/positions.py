@@ -40,7 +40,7 @@ class PositionTable(nn.Module):
                 continued there, and what training changed at the nearest tap of the table is added.
         """
         if not extend:
-            return resample(self.table.movedim(-1, 0), kernel_size).movedim(0, -1)
+            return resample(self.table, kernel_size, first=0)
         index = [
             torch.arange(new, device=self.table.device) - (new - old) // 2
             for old, new in zip(self.table.shape[:-1], kernel_size)

@@ -11,14 +11,23 @@ from torch import Tensor
 __all__ = ['axis_spacings', 'extend_distance', 'resample', 'resample_distance', 'tap_spacing']
 
 
-def resample(table: Tensor, size: Sequence[int]) -> Tensor:
+# Entries of the largest matrix that resamples an axis. Beyond, as on a long sequence, neighbors are gathered.
+MATRIX = 2**20
+
+
+def resample(table: Tensor, size: Sequence[int], first: int = 1) -> Tensor:
     """Resample ``table`` ``(C, *old)`` to ``(C, *size)`` by cubic convolution, with both ends of each axis aligned.
 
     An axis of odd length keeps its center, so a kernel keeps its displacement 0. The result is exact for polynomials of
     degree two (Keys, Cubic convolution interpolation, 1981). Axes are resampled one after another, so there may be any
     number of them. ``table`` itself is returned if it has the size already.
+
+    Args:
+        table: ``(C, *old)``, or ``(*old, C)`` with ``first=0``.
+        size: New length of each axis.
+        first: The first axis that is resampled.
     """
-    for axis, new in enumerate(size, start=1):
+    for axis, new in enumerate(size, start=first):
         if new != table.shape[axis]:
             table = _resample_axis(table, axis, new)
     return table
@@ -64,6 +73,19 @@ def tap_spacing(old: Sequence[int], new: Sequence[int]) -> float:
 
 
 def _resample_axis(table: Tensor, axis: int, new: int) -> Tensor:
+    old = table.shape[axis]
+    if old * new > MATRIX:
+        return _gather(table, axis, new)
+    unit = torch.eye(old, device=table.device, dtype=torch.float64)
+    matrix = _gather(unit, 0, new).to(table.dtype)  # (new, old); one product passes over the table once
+    if axis == table.dim() - 1:
+        return table @ matrix.T
+    lead, trail = table.shape[:axis], table.shape[axis + 1 :]
+    return (matrix @ table.reshape(*lead, old, prod(trail))).view(*lead, new, *trail)
+
+
+def _gather(table: Tensor, axis: int, new: int) -> Tensor:
+    """Return weighted sums of the four nearest entries along an axis."""
     old = table.shape[axis]
     position = torch.linspace(0, old - 1, new, device=table.device, dtype=torch.float64)
     if new == 1:

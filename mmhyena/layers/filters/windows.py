@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmhyena.layers.filters.resample import extend_distance, resample_distance
+from mmhyena.ops import is_inference, is_ordinary
 from mmhyena.registry import MODELS
 
 __all__ = ['BidirectionalWindow', 'ExponentialWindow', 'RadialWindow', 'SymmetricWindow', 'decay_rates']
@@ -53,7 +54,10 @@ class RadialWindow(nn.Module):
         """Return ``kernel`` ``(C, *kernel)`` times the window, stretched to another size, or else continued."""
         distance = (extend_distance if extend else resample_distance)(self.distance, kernel.shape[1:])  # (*kernel)
         view = (-1, *(1,) * self.distance.dim())
-        return kernel * (torch.exp(-distance * self.delta.abs().view(view)) + self.shift.view(view))
+        decay, shift = (distance * -self.delta.abs().view(view)).exp_(), self.shift.view(view)  # (C, *kernel)
+        if is_inference() and is_ordinary(kernel):  # in place, as fresh memory costs more than the work on it
+            return decay.add_(shift).mul_(kernel)
+        return kernel * (decay + shift)
 
 
 @MODELS.register_module()

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from mmhyena.layers import BidirectionalWindow, ComplexExponentialPosition, ImplicitFilter, RadialWindow, SinCosPosition
+from mmhyena.layers.filters import filters
+from mmhyena.layers.filters import resample as module
 from mmhyena.layers.filters.filters import SineMLP
 from mmhyena.layers.filters.resample import resample
 
@@ -56,6 +58,42 @@ def test_resample_keeps_linear_functions_and_ends(size):
 def test_resample_at_its_own_size_is_the_table_itself():
     table = torch.randn(2, 3, 4)
     assert resample(table, (3, 4)) is table
+
+
+@pytest.mark.parametrize('old', [(7, 5), (1, 2), (2, 9), (6,), (3, 4, 5)])
+@pytest.mark.parametrize('grown', [13, 4, 1])
+def test_resample_by_matrix_equals_gathering_neighbors(old, grown, monkeypatch):
+    table, size = torch.randn(2, *old, dtype=torch.float64, requires_grad=True), [n + grown - 3 for n in old]
+    size = [max(1, n) for n in size]
+    by_matrix = resample(table, size)
+    channels_last = resample(table.movedim(0, -1), size, first=0)
+    gradient = torch.autograd.grad(by_matrix.square().sum(), table)[0]
+    monkeypatch.setattr(module, 'MATRIX', 0)
+    gathered = resample(table, size)
+    torch.testing.assert_close(by_matrix, gathered)
+    torch.testing.assert_close(channels_last.movedim(-1, 0), gathered)
+    torch.testing.assert_close(gradient, torch.autograd.grad(gathered.square().sum(), table)[0])
+
+
+@pytest.mark.parametrize('kernel_size', [(9, 7), (40,)])
+def test_filter_in_tiles_equals_the_whole(kernel_size, monkeypatch):
+    implicit = ImplicitFilter(4, kernel_size, dict(type='SinCosPosition', dim=8), width=6, depth=3)
+    want = implicit(kernel_size)
+    assert want.shape == (4, *kernel_size) and want.is_contiguous()
+    monkeypatch.setattr(filters, 'TILE', 11)
+    with torch.no_grad():
+        got = implicit(kernel_size)
+    assert got.is_contiguous()
+    torch.testing.assert_close(got, want.detach())
+
+
+def test_radial_window_is_the_same_with_and_without_gradients():
+    window, kernel = RadialWindow(3, (5, 7)), torch.randn(3, 5, 7)
+    with torch.no_grad():
+        window.shift.normal_()
+        before, got = kernel.clone(), window(kernel)
+    torch.testing.assert_close(got, window(kernel).detach(), rtol=0, atol=0)
+    assert torch.equal(kernel, before)
 
 
 @pytest.mark.parametrize('size', [(5, 5), (9, 13), (3, 7)])
