@@ -204,8 +204,8 @@ def _gated_mix(norm: nn.Module, mixer: GatedMixer, x: Tensor, weights: _MixerWei
         return linear(norm(rows).to(dtype), *weights.in_proj)
 
     def gates(wide: Tensor, conv: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
-        product, gate = mixer.split_gate(conv(wide, *weights.short_conv).to(x.dtype))
-        return mixer.gate_norm(product), gate
+        a, b, gate = mixer.split(conv(wide, *weights.short_conv).to(x.dtype))
+        return mixer.gate_norm(a * b), gate
 
     def project(gated: Tensor) -> Tensor:
         return linear(mixer.out_norm(gated).to(dtype), *weights.out_proj)

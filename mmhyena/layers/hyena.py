@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mmhyena.layers.depthwise import DepthwiseConv1d, DepthwiseConv2d
+from mmhyena.layers.fusible import why_not_fusible
 from mmhyena.layers.long_conv import FilterResize, LongConv
 from mmhyena.layers.token_mixer import TokenMixer
+from mmhyena.ops import is_compiling
 from mmhyena.registry import MODELS
 
 __all__ = ['BidirectionalHyena', 'GatedMixer', 'HyenaPixel']
@@ -49,11 +51,11 @@ class GatedMixer(TokenMixer):
         """Return ``x`` ``(B, *spatial, C)`` as ``(B, *axes, C)`` with the axes that the convolutions run over."""
         return x
 
-    def split_gate(self, wide: Tensor) -> tuple[Tensor, Tensor]:
-        """Split ``wide`` ``(B, *axes, 3C)`` into the product of two thirds and the gate, each ``(B, *axes, C)``."""
+    def split(self, wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split ``wide`` ``(B, *axes, 3C)`` into ``a``, ``b`` and the gate, each ``(B, *axes, C)``."""
         thirds = list(wide.chunk(3, dim=-1))
         gate = thirds.pop(self.gate_index)
-        return thirds[0] * thirds[1], gate
+        return thirds[0], thirds[1], gate
 
     def prepare(self, spatial: Sequence[int]) -> Tensor:
         """Return the long kernel ``(C, *kernel)`` for feature maps of size ``spatial``."""
@@ -62,9 +64,12 @@ class GatedMixer(TokenMixer):
     def forward(self, x: Tensor, prepared: Tensor | None = None) -> Tensor:
         """Mix ``x`` ``(B, *spatial, C)``, with the kernel of :meth:`prepare` if it was made before."""
         wide = self.in_proj(self.flatten(x)).movedim(-1, 1)  # (B, 3C, *axes), channels last in memory
-        product, gate = self.split_gate(self.short_conv(wide).movedim(1, -1))
-        product, gate = self.gate_norm(product).movedim(-1, 1), gate.movedim(-1, 1)  # (B, C, *axes)
-        mixed = self.long_conv(product, prepared, post=gate)
+        a, b, gate = self.split(self.short_conv(wide).movedim(1, -1))
+        gate = gate.movedim(-1, 1)  # (B, C, *axes), as are the arguments of every long convolution
+        if not is_compiling() and why_not_fusible(self.gate_norm, nn.Identity) is None:
+            mixed = self.long_conv(a.movedim(-1, 1), prepared, pre=b.movedim(-1, 1), post=gate)
+        else:  # a norm, or hooks, have to see the product
+            mixed = self.long_conv(self.gate_norm(a * b).movedim(-1, 1), prepared, post=gate)
         return self.out_proj(self.out_norm(mixed.movedim(1, -1))).view_as(x)
 
 

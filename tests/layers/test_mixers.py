@@ -118,14 +118,15 @@ def test_autocast_keeps_the_long_convolution_in_float32(cls, kwargs, dtype, devi
     x = torch.randn(2, 6, 5, 8)
     seen = []
     m.long_conv.register_forward_hook(
-        lambda module, args, kwargs, out: seen.append((args[0], kwargs['post'], out)), with_kwargs=True
+        lambda module, args, kwargs, out: seen.append((args[0], kwargs, out)), with_kwargs=True
     )
     with torch.autocast(device.type, dtype=dtype):
         m(x).float().sum().backward()
-    u, gate, y = seen[0]
+    u, gates, y = seen[0]
     assert y.dtype == u.dtype
     with torch.no_grad():
-        want = gate.float() * naive_long_conv(u.float(), m.long_conv.kernel(u.shape[2:]), m.long_conv.skip)
+        u = gates['pre'] * u if 'pre' in gates else u
+        want = gates['post'].float() * naive_long_conv(u.float(), m.long_conv.kernel(u.shape[2:]), m.long_conv.skip)
     torch.testing.assert_close(y, want.to(y.dtype), rtol=2e-2, atol=2e-2)
     assert all(torch.isfinite(p.grad).all() for p in m.parameters())
 
