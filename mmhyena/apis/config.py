@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
+from mmengine.utils import import_modules_from_strings
 
 from mmhyena.apis.checks.nodes import dicts
 from mmhyena.apis.checks.values import check_optimizer, check_parts, check_top_level, check_values, known_keys
@@ -58,8 +59,18 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
                 cfg.merge_from_dict({key: value})
             except Exception as error:
                 raise UserError(f'--cfg-options {key}={value} cannot be merged: {one_line(error)}') from error
+        if any(key.split('.')[0] == 'custom_imports' for key in overrides):
+            _import_modules(cfg)
     set_zero_label(cfg, overrides or {})
     return cfg
+
+
+def _import_modules(cfg: Config) -> None:
+    """Import what ``custom_imports`` names, which MMEngine does for those of the file alone."""
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except Exception as error:  # an import executes anything
+        raise UserError(f'--cfg-options custom_imports: {one_line(error)}') from error
 
 
 def _read(path: Path) -> Config:
@@ -147,6 +158,8 @@ def _check_override_keys(cfg: Config, overrides: Mapping[str, Any]) -> None:
     known = set(cfg.keys()) | known_keys()
     for key in overrides:
         name = key.split('.')[0]
+        if name == 'launcher':
+            raise UserError(f'--cfg-options {key} is not read: use --launcher')
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f": did you mean '{close[0]}'?" if close else ': no config of this kind reads it'

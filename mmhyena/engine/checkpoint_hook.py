@@ -50,6 +50,17 @@ class CheckpointHook(BaseCheckpointHook):
             for leftover in [*Path(self.out_dir).glob(TEMPORARY.format('*')), *_pointer_leftovers(runner)]:
                 remove(leftover)
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Keep the best checkpoint.
+
+        Raises:
+            UserError: If ``save_best`` names no metric of the evaluation.
+        """
+        for name in self.key_indicators if self.save_best and metrics else ():
+            if name != 'auto' and name not in metrics:
+                raise UserError(f'checkpoint hook: save_best={name!r} is no metric: use one of {", ".join(metrics)}')
+        super().after_val_epoch(runner, metrics)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Refuse weights that are not finite. Runs after all other hooks, hence on what is going to be written."""
         if self._meta is not None:

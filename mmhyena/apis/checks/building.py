@@ -53,7 +53,7 @@ _CONNECTION_ERRORS = tuple(
     kind for kind in (getattr(torch.distributed, name, None) for name in ('DistError', 'DistBackendError')) if kind
 )
 _CONNECTION = re.compile(r'gloo/|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed? ?out', re.ASCII)
-_FIRST_HOOKS = ('before_run', 'before_train', 'before_val', 'before_test', 'before_train_epoch')
+_FIRST_HOOKS = ('before_run', 'before_train', 'before_val', 'before_test', 'before_train_epoch', 'after_val_epoch')
 
 
 class _Frame:
@@ -163,8 +163,9 @@ def _find_builder(frames: Sequence[_Frame], split: str) -> tuple[str, list[_Fram
 def _find_first_batch(frames: Sequence[_Frame], cfg: dict[str, Any]) -> tuple[str, list[_Frame]] | None:
     """Return the key of what failed in the first batch of a loop, in a hook before it, or in an evaluation."""
     loops = [(i, frame) for i, frame in enumerate(frames) if isinstance(frame.owner, BaseLoop)]
-    if not loops:
-        return None
+    if not loops:  # before_run comes before them
+        starts = [i for i, frame in enumerate(frames) if isinstance(frame.owner, Hook) and frame.name == 'before_run']
+        return (_hook_key(frames[starts[0]].owner, cfg), list(frames[starts[0] :])) if starts else None
     start, last = loops[-1]
     inner = list(frames[start + 1 :])
     split = next((name for name in ('val', 'test') if name in type(last.owner).__name__.lower()), 'train')

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
-from mmhyena.apis.checks.nodes import children, find_class, leaves, walk
+from mmhyena.apis.checks.nodes import children, dicts, find_class, leaves, walk
 from mmhyena.errors import UserError
 
 __all__ = ['check_model', 'check_optimizer', 'check_parts', 'check_top_level', 'check_values', 'known_keys']
@@ -54,11 +54,26 @@ def _is_not_negative(value: Any) -> bool:
     return _is_number(value) and value >= 0
 
 
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_interval(value: Any) -> bool:
+    return _is_count(value) or (_is_number(value) and value == -1)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 _Rule = tuple[Callable[[Any], bool], str]
 _COUNT: _Rule = (_is_count, 'a whole number of at least 1')
 _WHOLE: _Rule = (_is_whole, 'a whole number of at least 0')
 _SHARE: _Rule = (_is_share, 'a number from 0 to 1')
 _AMOUNT: _Rule = (_is_not_negative, 'a number of at least 0')
+_POSITIVE: _Rule = (_is_positive, 'a number above 0')
+_INTERVAL: _Rule = (_is_interval, 'a whole number of at least 1, or -1')
+_FLAG: _Rule = (_is_flag, 'True or False')
 
 # What the last part of a key says about its value, or about each entry of a list under it; None is always allowed.
 _LOOP_RULES: dict[str, _Rule] = {
@@ -67,9 +82,23 @@ _LOOP_RULES: dict[str, _Rule] = {
     'val_interval': _COUNT,
     'val_begin': _WHOLE,
 }
-_LOADER_RULES: dict[str, _Rule] = {'batch_size': _COUNT, 'num_workers': _WHOLE, 'prefetch_factor': _COUNT}
+_LOADER_RULES: dict[str, _Rule] = {
+    'batch_size': _COUNT,
+    'num_workers': _WHOLE,
+    'prefetch_factor': _COUNT,
+    **dict.fromkeys(['drop_last', 'persistent_workers', 'pin_memory'], _FLAG),
+}
 _OPTIMIZER_RULES: dict[str, _Rule] = {'lr': _AMOUNT, 'weight_decay': _AMOUNT, 'eps': _AMOUNT}
 _WRAPPER_RULES: dict[str, _Rule] = {'accumulative_counts': _COUNT}
+_CLIP_RULES: dict[str, _Rule] = {'max_norm': _POSITIVE, 'clip_value': _POSITIVE}
+_SCHEDULE_RULES: dict[str, _Rule] = {'T_max': _COUNT, 'step_size': _COUNT, 'milestones': _WHOLE}
+_HOOK_RULES: dict[str, _Rule] = {'interval': _INTERVAL, 'max_keep_ckpts': _INTERVAL}
+_PIXEL_RULES: dict[str, _Rule] = {'std': _POSITIVE, 'pad_size_divisor': _COUNT}
+# All that MMEngine's DefaultOptimWrapperConstructor reads.
+_PARAMWISE_KEYS = {
+    'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult',
+    'dcn_offset_lr_mult', 'bypass_duplicate', 'custom_keys',
+}  # fmt: skip
 _MODEL_RULES: dict[str, _Rule] = {
     **dict.fromkeys(
         ['in_channels', 'out_channels', 'channels', 'feat_channels', 'embed_dims', 'dims', 'depths', 'num_classes',
@@ -151,6 +180,10 @@ def check_values(cfg: Config) -> None:
         for name, entry in leaves(value, key):
             if entry is not None and not holds(entry):
                 raise UserError(f'{name} must be {what}, got {entry!r}')
+    if not isinstance(cfg.get('resume', False), (bool, type(None))):
+        raise UserError(f'resume must be True or False, got {cfg.resume!r}: name a checkpoint in load_from')
+    if not isinstance(cfg.get('load_from'), (str, type(None))):
+        raise UserError(f'load_from must be the name of a file, got {cfg.load_from!r}')
     for part in _BUILT:
         for key, value in leaves(cfg.get(part), part):
             if isinstance(value, float) and math.isnan(value):
@@ -158,7 +191,7 @@ def check_values(cfg: Config) -> None:
 
 
 def check_optimizer(cfg: Config) -> None:
-    """Check that the optimizer is registered, which MMEngine does not say.
+    """Check that the optimizer is registered and that ``paramwise_cfg`` is read, which MMEngine does not say.
 
     Raises:
         UserError: Naming it.
@@ -170,6 +203,11 @@ def check_optimizer(cfg: Config) -> None:
         close = difflib.get_close_matches(name, OPTIMIZERS.module_dict, n=1)
         hint = f': did you mean {close[0]!r}?' if close else ''
         raise UserError(f'optim_wrapper.optimizer.type: {name!r} is no optimizer that is registered{hint}')
+    if isinstance(wrapper, dict) and wrapper.get('constructor') in (None, 'DefaultOptimWrapperConstructor'):
+        for key, _ in children(wrapper.get('paramwise_cfg')):
+            if key not in _PARAMWISE_KEYS:
+                known = difflib.get_close_matches(key, _PARAMWISE_KEYS, n=1) or sorted(_PARAMWISE_KEYS)
+                raise UserError(f'optim_wrapper.paramwise_cfg.{key} is not read: use {" or ".join(known)}')
 
 
 def _ruled(cfg: Config) -> Iterator[tuple[str, Any, _Rule]]:
@@ -178,6 +216,16 @@ def _ruled(cfg: Config) -> Iterator[tuple[str, Any, _Rule]]:
         yield from _direct(f'{split}_dataloader', cfg, _LOADER_RULES)
     yield from _direct('train_cfg', cfg, _LOOP_RULES)
     yield from _direct('optim_wrapper', cfg, _WRAPPER_RULES)
+    yield from _direct('log_processor', cfg, {'window_size': _COUNT})
+    for part, node in dicts(cfg.get('param_scheduler'), 'param_scheduler'):
+        yield from _entries(part, node, _SCHEDULE_RULES)
+    for part in ('default_hooks', 'custom_hooks'):
+        for name, hook in children(cfg.get(part)):
+            yield from _entries(f'{part}.{name}', hook, _HOOK_RULES)
+    for part, node in dicts({name: cfg.get(name) for name in ('optim_wrapper', 'data_preprocessor', 'model')}):
+        name = part.rpartition('.')[2]
+        if name in ('clip_grad', 'data_preprocessor'):
+            yield from _entries(part, node, _CLIP_RULES if name == 'clip_grad' else _PIXEL_RULES)
     optimizer = {'optim_wrapper': cfg.get('optim_wrapper')}
     for key, value in walk(optimizer):
         parts = key.split('.')
@@ -190,6 +238,10 @@ def _ruled(cfg: Config) -> Iterator[tuple[str, Any, _Rule]]:
 
 
 def _direct(part: str, cfg: Config, rules: dict[str, _Rule]) -> Iterator[tuple[str, Any, _Rule]]:
-    for name, value in children(cfg.get(part)):
+    yield from _entries(part, cfg.get(part), rules)
+
+
+def _entries(part: str, node: Any, rules: dict[str, _Rule]) -> Iterator[tuple[str, Any, _Rule]]:
+    for name, value in children(node):
         if name in rules:
             yield f'{part}.{name}', value, rules[name]
