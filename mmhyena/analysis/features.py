@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmhyena.analysis.models import pooled_stages
 from mmhyena.errors import UserError
 
 __all__ = ['activation_map', 'principal_components']
@@ -51,16 +52,27 @@ class _Tapped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores of normalized images ``(1, 3, H, W)``."""
-        hook = self.model.backbone.register_forward_hook(self._replace)
+        stages = pooled_stages(self.model.backbone)
+        if stages:  # the map is what is pooled, not the vector that comes out
+            self._check(len(stages))
+            hook = stages[self.level].register_forward_hook(self._replace_stage)
+        else:
+            hook = self.model.backbone.register_forward_hook(self._replace)
         try:
             return self.scores(x)
         finally:
             hook.remove()
 
+    def _check(self, levels: int) -> None:
+        if not -levels <= self.level < levels:
+            raise UserError(f'the backbone has {levels} feature maps, so there is no level {self.level}')
+
+    def _replace_stage(self, _module: nn.Module, _inputs: Any, out: Tensor) -> Tensor:
+        return self.tap(out.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, H, W, C)
+
     def _replace(self, _module: nn.Module, _inputs: Any, outputs: Any) -> tuple[Tensor, ...]:
         features = list(outputs)
-        if not -len(features) <= self.level < len(features):
-            raise UserError(f'the backbone has {len(features)} feature maps, so there is no level {self.level}')
+        self._check(len(features))
         features[self.level] = self.tap(features[self.level])
         return tuple(features)
 
@@ -72,6 +84,8 @@ def activation_map(
 
     Classification takes Grad-CAM of the class's score; segmentation Grad-CAM of the class's score summed over the
     region predicted as that class; detection EigenCAM, which needs no target (arXiv 1610.02391, 2008.00299).
+
+    The map of a classifier whose backbone pools (``gap_before_final_norm``) is the one before pooling.
 
     Args:
         model: A classifier, detector or segmentor in evaluation mode.

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from mmhyena.apis import Inferencer
 from mmhyena.apis.inference.images import find_images, to_bgr
+from mmhyena.backbones.pyramid import PyramidBackbone
 from mmhyena.errors import UserError
 
-__all__ = ['feature_map', 'feature_maps', 'load_images', 'load_model', 'name_of']
+__all__ = ['feature_map', 'feature_maps', 'load_images', 'load_model', 'name_of', 'pooled_stages']
 
 
 def name_of(config: str | Path) -> str:
@@ -104,3 +105,10 @@ def _as_map(feature: Tensor, part: str) -> Tensor:
     if feature.dim() == 2:
         raise UserError(f'the {part} gives vectors, not maps: take the backbone of another model')
     return feature
+
+
+def pooled_stages(backbone: nn.Module) -> list[nn.Module]:
+    """Return the stages whose maps ``(B, H, W, C)`` a classifier's backbone pools before it returns them, or none."""
+    if not (isinstance(backbone, PyramidBackbone) and backbone.gap_before_final_norm):
+        return []
+    return [backbone.stages[index] for index in backbone.out_indices]
