@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from mmhyena.errors import UserError
 from mmhyena.layers.metaformer import SquaredReLU
 from mmhyena.ops import use_backend
 
-__all__ = ['CountingTarget', 'build_for_counting', 'count_executed', 'count_official']
+__all__ = ['CountingTarget', 'build_for_counting', 'count_executed', 'count_official', 'forward_of']
 
 _SHAPES = {'classification': (224, 224), 'detection': (800, 1344), 'segmentation': (512, 512)}
 
@@ -118,12 +118,17 @@ def count_executed(target: CountingTarget, backend: str = 'fft') -> MacCount:
         target: The model and the size of the image.
         backend: Backend of all long convolutions, or ``'auto'`` for what is chosen on this machine.
     """
-    image = torch.zeros(1, 3, *target.shape)
     with nullcontext() if backend == 'auto' else use_backend(backend):
-        if isinstance(target.model, _Classifier):
-            return count_macs(target.model, lambda model: model(image))
-        samples = [_detection_sample(target.shape)] if target.task == 'detection' else None
-        return count_macs(target.model, lambda model: model(image, samples, mode='tensor'))
+        return count_macs(target.model, forward_of(target))
+
+
+def forward_of(target: CountingTarget) -> Callable[[Any], object]:
+    """Return a function that runs the model on one image, without the toolkit's post-processing."""
+    image = torch.zeros(1, 3, *target.shape)
+    if isinstance(target.model, _Classifier):
+        return lambda model: model(image)
+    samples = [_detection_sample(target.shape)] if target.task == 'detection' else None
+    return lambda model: model(image, samples, mode='tensor')
 
 
 def _detection_sample(shape: tuple[int, int]) -> object:

@@ -8,7 +8,7 @@ products as 3. Norms, activations and other elementwise work are not counted, as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log2, prod
 from typing import Any
@@ -17,6 +17,8 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmhyena.analysis.parts import PartWatch
 
 __all__ = ['KINDS', 'MacCount', 'count_macs']
 
@@ -59,20 +61,25 @@ def _cells(counts: Counter[str]) -> list[str]:
     return [f'{counts[kind] / 1e9:.3f}' for kind in KINDS] + [f'{counts.total() / 1e9:.3f}']
 
 
-def count_macs(model: nn.Module, forward: Callable[[nn.Module], Any]) -> MacCount:
+def count_macs(
+    model: nn.Module, forward: Callable[[nn.Module], Any], parts: Mapping[str, Sequence[nn.Module]] | None = None
+) -> MacCount:
     """Count one forward pass of ``model`` in evaluation mode.
 
     Args:
-        model: The model; its direct children are the parts of the count.
+        model: The model.
         forward: Runs the model once on the input of interest.
+        parts: Modules of every part of the count. What runs in a part inside another counts for the inner one. None
+            takes the direct children of the model.
     """
     was_training = model.training
     model.eval()  # forgets the kernels, so that the first of two passes makes them
     try:
         with torch.no_grad():
             passes = []
+            parts = parts or {name: [child] for name, child in model.named_children()}
             for _ in range(2):
-                with _Counting(model) as counting:
+                with _Counting(parts) as counting:
                     forward(model)
                 passes.append(counting.counts)
     finally:
@@ -84,40 +91,26 @@ def count_macs(model: nn.Module, forward: Callable[[nn.Module], Any]) -> MacCoun
 
 
 class _Counting(TorchDispatchMode):
-    """Counts every operator that runs inside the ``with`` block, by the child of the model that runs it."""
+    """Counts every operator that runs inside the ``with`` block, by the part of the model that runs it."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, parts: Mapping[str, Sequence[nn.Module]]) -> None:
         super().__init__()
         self.counts: dict[str, Counter[str]] = {}
-        self._model = model
-        self._part = ''
-
-    def _wrap(self, name: str, forward: Callable) -> Callable:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            outside, self._part = self._part, name
-            try:
-                return forward(*args, **kwargs)
-            finally:
-                self._part = outside
-
-        return run
+        self._watch = PartWatch(parts)
 
     def __enter__(self) -> _Counting:
-        # Not by hooks: the toolkits call the forward of a head directly.
-        for name, child in self._model.named_children():
-            child.forward = self._wrap(name, child.forward)
+        self._watch.__enter__()
         return super().__enter__()
 
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
-        for child in self._model.children():
-            del child.forward
+        self._watch.__exit__(*exc)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
         kind, macs = _operator_macs(func._overloadpacket.__name__, args, out)
         if macs:
-            self.counts.setdefault(self._part or 'between', Counter())[kind] += round(macs)
+            self.counts.setdefault(self._watch.part or 'between', Counter())[kind] += round(macs)
         return out
 
 

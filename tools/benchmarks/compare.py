@@ -47,6 +47,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/compare'), help='folder of runs, csv and plot')
     parser.add_argument('--size', nargs=2, type=int, default=[160, 160], metavar=('H', 'W'), help='of the cost columns')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all runs alike')
+    parser.add_argument('--per-stage', action='store_true', help='also write the costs of every stage of the backbones')
     parser.add_argument('--report', action='store_true', help='report finished runs, train nothing')
     add_verbose_argument(parser)
     args = parser.parse_args(argv)
@@ -76,6 +77,34 @@ def compare(args: argparse.Namespace) -> None:
     if not records.rows:
         raise UserError(f'no finished runs in {records.path}')
     report(args, records, metrics)
+    if args.per_stage:
+        write_stages(args, list(dict.fromkeys(row['backbone'] for row in records.rows)))
+
+
+def write_stages(args: argparse.Namespace, names: Sequence[str]) -> None:
+    """Print and write what every stage of the backbones costs for one image."""
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmhyena.analysis.ablation import write_rows
+    from mmhyena.analysis.comparison import backbone_config
+    from mmhyena.analysis.profile import profile_stages
+    from mmhyena.registry import MODELS
+
+    image = torch.randn(1, 3, *args.size)
+    rows = [
+        dict(backbone=name) | row
+        for name in names
+        for row in profile_stages(MODELS.build(backbone_config(name)), lambda backbone: backbone(image))
+    ]
+    table = Table('backbone', 'part', *COSTS.values(), title='one image of {} x {}'.format(*args.size))
+    for row in rows:
+        table.add_row(str(row['backbone']), str(row['part']), *(f'{row[cost]:.3f}' for cost in COSTS))
+    Console().print(table)
+    path = args.out / f'{args.task}_stages.csv'
+    write_rows(path, rows)
+    print(f'{path} is written')
 
 
 def run(args: argparse.Namespace, config: Path, name: str, seed: int, metrics: Sequence[str]) -> dict[str, Any]:
