@@ -16,6 +16,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import add_verbose_argument, run_cli
@@ -27,6 +28,9 @@ PAGE = ROOT / 'docs/evidence.md'
 RAW = ('detection', 'segmentation', 'reach_*', 'resolution_*', 'erf_*', 'kernels_*', 'far_*')
 PICTURES = ('erf_segmentation', 'kernels_hpx')
 METRICS = {'coco/bbox_mAP': 'box mAP', 'coco/segm_mAP': 'mask mAP', 'mIoU': 'mIoU', 'aAcc': 'pixel accuracy'}
+# Values of filter_resize in the raw files; of no long kernels there is one line.
+KERNELS = {'': 'as trained', 'False': 'as built', 'True': 'resampled', 'extend': 'extended'}
+STYLES = {'True': '--', 'extend': ':'}
 COSTS = {'params_m': 'parameters (M)', 'gmacs': 'G MACs', 'saved_mib': 'saved for backward (MiB)'}
 
 
@@ -58,7 +62,8 @@ def all_tables() -> dict[str, str]:
         'segmentation': comparison_table(read(RESULTS / 'segmentation.csv')),
         'far': far_table(),
         'reach': study_table('reach', ('stage', 'taps')),
-        'resolution': study_table('resolution', ('growth', 'factor', 'filter_resize', 'images')),
+        'resolution': resolution_table(),
+        'kernels': kernels_table(),
         'erf': erf_table(),
     }
 
@@ -155,6 +160,36 @@ def study_table(kind: str, keys: Sequence[str]) -> str:
     return '\n\n'.join(parts) or 'Not measured yet.'
 
 
+def resolution_table() -> str:
+    """Return the first metric at every resolution, a column for every kind of kernels."""
+    parts = []
+    for (task, mixer), rows in studies('resolution').items():
+        metric = metrics_of(rows)[0]
+        kinds = list(dict.fromkeys(row['filter_resize'] for row in rows))
+        values = {(row['growth'], row['factor'], row['images'], row['filter_resize']): row[metric] for row in rows}
+        lines = [
+            [*place, *(f'{float(values[(*place, kind)]):.4g}' for kind in kinds)]
+            for place in dict.fromkeys(key[:3] for key in values)
+        ]
+        header = ['growth', 'factor', 'images', *(f'{METRICS[metric]}, {KERNELS[kind]}' for kind in kinds)]
+        parts.append(f'{mixer}, {task}, seed 0:\n\n{markdown(header, lines)}')
+    return '\n\n'.join(parts) or 'Not measured yet.'
+
+
+def kernels_table() -> str:
+    """Return what becomes of HyenaPixel's kernels of the first stage on a larger map."""
+    kinds = {'kernels_hpx': 'as trained', 'kernels_hpx_resample': 'resampled', 'kernels_hpx_extend': 'extended'}
+    lines = [
+        [row['layer'].split('.')[3], kind, row['taps'], *(row[key] for key in ('sum', 'norm', 'frequency', 'radius'))]
+        for name, kind in kinds.items()
+        if (RESULTS / f'{name}.csv').exists()
+        for row in read(RESULTS / f'{name}.csv')
+        if row['stage'] == '0'
+    ]
+    header = ['block', 'kernels', 'taps', 'size of the sum', 'L2 norm', 'cycles per tap', 'radius in taps']
+    return markdown(header, sorted(lines, key=lambda line: line[0])) if lines else 'Not measured yet.'
+
+
 def _cell(key: str, value: str) -> str:
     # Stages are counted from 1 in the text, from 0 in modules' names and in the raw files.
     return str(int(value) + 1) if key == 'stage' and value.isdigit() else value
@@ -192,10 +227,10 @@ def _panels(count: int) -> tuple:
     return figure, list(axes[0])
 
 
-def _save(figure: object, path: Path) -> None:
+def _save(figure: Any, path: Path, bottom: float = 0.0) -> None:
     from matplotlib import pyplot as plt
 
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, bottom, 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -245,26 +280,42 @@ def draw_reach(path: Path) -> None:
 
 
 def draw_resolution(path: Path) -> None:
-    """Draw accuracy against the size of objects and of canvases."""
+    """Draw accuracy against the size of objects and of canvases, a panel for each task and way to grow."""
     found = studies('resolution')
     panels = [(task, growth) for task in sorted({task for task, _ in found}) for growth in ('objects', 'canvas')]
     figure, axes = _panels(len(panels))
     for axis, (task, growth) in zip(axes, panels):
-        for number, mixer in enumerate(mixer for other, mixer in found if other == task):
-            rows = [row for row in found[task, mixer] if row['growth'] == growth]
-            for resize in dict.fromkeys(row['filter_resize'] for row in rows):
-                metric = metrics_of(rows)[0]
-                points = [(float(r['factor']), float(r[metric])) for r in rows if r['filter_resize'] == resize]
-                label = mixer + {'True': ', kernels resampled', 'False': ', taps of training'}.get(resize, '')
-                axis.plot(
-                    *zip(*points), label=label, color=f'C{number}', marker='o', ls='--' if resize == 'True' else '-'
-                )
-        axis.set(
-            title=f'{task}: larger {growth}', xlabel='sides of the image, of those in training', ylabel=METRICS[metric]
-        )
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
-    _save(figure, path)
+        draw_growth(axis, task, growth)
+        axis.set_title(f'{task}: larger {growth}')
+    _resolution_legend(figure)
+    _save(figure, path, bottom=0.08)
+
+
+def draw_growth(axis: Any, task: str, growth: str) -> None:
+    """Draw accuracy against the sides of the images, color by mixer and line by kind of kernels."""
+    found = studies('resolution')
+    for number, mixer in enumerate(_resolution_mixers()):
+        rows = [row for row in found.get((task, mixer), []) if row['growth'] == growth]
+        for resize in dict.fromkeys(row['filter_resize'] for row in rows):
+            metric = metrics_of(rows)[0]
+            points = [(float(r['factor']), float(r[metric])) for r in rows if r['filter_resize'] == resize]
+            axis.plot(*zip(*points), color=f'C{number}', marker='o', ms=4, ls=STYLES.get(resize, '-'))
+            axis.set_ylabel(METRICS[metric])
+    axis.set_xlabel('sides of the image, of those in training')
+    axis.grid(alpha=0.3)
+
+
+def _resolution_mixers() -> list[str]:
+    return sorted({mixer for _, mixer in studies('resolution')})
+
+
+def _resolution_legend(figure: Any, columns: int = 8) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=f'C{n}', marker='o', label=mixer) for n, mixer in enumerate(_resolution_mixers())]
+    kinds = {'kernels as built': '-', 'resampled': '--', 'extended': ':'}
+    lines += [Line2D([], [], color='gray', ls=style, label=label) for label, style in kinds.items()]
+    figure.legend(handles=lines, loc='lower center', ncols=columns, frameon=False, fontsize=8)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,7 +36,7 @@ for task in segmentation detection; do
     study "${reach}_hpx" ablate_reach $task hpx --taps 1 3 7 15 31 --per-stage --out "$out/${reach}_hpx.csv"
     study "${reach}_hyena_nd" ablate_reach $task hyena_nd --taps 1 3 7 15 31 --out "$out/${reach}_hyena_nd.csv"
     study "${reach}_hb" ablate_reach $task hb --taps 7 31 127 --out "$out/${reach}_hb.csv"
-    for mixer in hpx hyena_nd convformer; do
+    for mixer in hpx hb hyena_nd attention convformer; do
         resolution=resolution_${task}_$mixer
         study "$resolution" ablate_resolution $task $mixer --max-images 16 --factors 0.5 1 1.5 2 \
             --canvas-data "$canvas/{factor}" --out "$out/$resolution.csv"
@@ -45,6 +45,10 @@ done
 study erf_segmentation visualize_erf segmentation 'convformer hb hpx' \
     --images data/shapes/val --num 16 --size 160 160 --out "$out/erf_segmentation.png"
 study kernels_hpx visualize_kernels segmentation hpx --channels 3 --out "$out/kernels_hpx.png"
+for resize in resample extend; do
+    study kernels_hpx_$resize visualize_kernels segmentation hpx --channels 3 --spatial 40 40 \
+        --filter-resize $resize --out "$out/kernels_hpx_$resize.png"
+done
 if [ -n "$far" ]; then
     for folder in "$far"/*/; do cp "$folder/segmentation.csv" "$out/far_$(basename "$folder").csv"; done
 fi
