@@ -139,6 +139,8 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     sizes = [parse_size(size) for size in args.size]
     cases = [Case(config, size, form) for config in args.config for size in sizes for form in args.form]
+    facts = dict(machine_facts(), onnxruntime=importlib.metadata.version('onnxruntime'))
+    command = f'python -m benchmarks.export {shlex.join(args.argv)}'.strip()
     rows: list[dict[str, object]] = []
     refused = []
     with TemporaryDirectory() as folder:
@@ -146,12 +148,11 @@ def run(args: argparse.Namespace) -> None:
             torch.manual_seed(0)
             try:
                 rows.append(measure(build_for_export(case.config), case, Path(folder), args))
+                write_csv(args.csv, rows, facts, command)  # what is measured stays if the run is stopped
             except UserError as error:
                 refused.append(f'{case.config.stem} as {case.form} at {"x".join(map(str, case.size))}: {error}')
     if rows:
         show(rows)
-        facts = dict(machine_facts(), onnxruntime=importlib.metadata.version('onnxruntime'))
-        write_csv(args.csv, rows, facts, f'python -m benchmarks.export {shlex.join(args.argv)}'.strip())
     if refused:
         raise UserError('; '.join(refused))
 

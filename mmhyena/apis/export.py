@@ -270,7 +270,11 @@ def _check_packages(suffix: str) -> None:
 
 def _export(module: nn.Module, image: Tensor, dynamic_batch: bool) -> Any:
     shapes = {'image': {0: torch.export.Dim('batch')}} if dynamic_batch else None
-    return torch.export.export(module, (image,), dynamic_shapes=shapes, strict=False)
+    try:
+        return torch.export.export(module, (image,), dynamic_shapes=shapes, strict=False)
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
+        # Code of a toolkit that cannot be traced fails in one of these ways; what torch refuses is a RuntimeError.
+        raise UserError(f'the model cannot be traced: {type(error).__name__}: {one_line(error)}') from error
 
 
 def _write(program: Any, path: Path, metadata: dict[str, str]) -> None:

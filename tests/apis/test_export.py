@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ for package in ('onnx', 'onnxruntime', 'onnxscript'):
     pytest.importorskip(package)
 
 from mmhyena.apis import export as module  # noqa: E402
-from mmhyena.apis.export import MAX_ERROR, ExportTarget, export_model, load_exported  # noqa: E402
+from mmhyena.apis.export import MAX_ERROR, ExportTarget, build_for_export, export_model, load_exported  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs/hyenapixel'
 SIZES = [(32, 32), (45, 33), (64, 48)]
 ARCHS = ['hpx_former_tiny', 'hb_former_tiny', 'hyena_nd_former_tiny', 'ibit']
 
@@ -80,6 +84,40 @@ def test_onnxruntime_equals_torch(arch: str, size: tuple[int, int], tmp_path: Pa
         assert (value - wanted).norm() < MAX_ERROR * wanted.norm()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('size', [(512, 512), (200, 336)], ids=str)
+@pytest.mark.parametrize('arch', ['hpx_former_s18', 'hb_former_s18'])
+def test_published_backbones(arch: str, size: tuple[int, int], tmp_path: Path, add_row):
+    torch.manual_seed(0)
+    target = ExportTarget(Features(HyenaFormer(arch)).eval().requires_grad_(False), 'detection', {})
+    result = export_model(target, tmp_path / 'model.onnx', size)
+    assert result.error < MAX_ERROR
+    add_row('Exported: onnxruntime against torch', model=arch, size=size, error=result.error)
+    import onnx
+
+    tensors = [list(tensor.dims) for tensor in onnx.load(result.file).graph.initializer]
+    sequence = size[0] * size[1] // 16  # pixels of the first stage
+    assert max(map(prod, tensors)) < 10 * 64 * sequence  # spectra, and no square of the sequence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'config,size',
+    [
+        ('classification/hpx-former-s18_8xb512_in1k.py', (224, 224)),
+        ('classification/hb-former-s18_8xb512_in1k.py', (224, 224)),
+        ('segmentation/upernet_hpx-former-s18_4xb4-160k_ade20k-512x512.py', (512, 512)),
+        ('segmentation/upernet_hb-former-s18_4xb4-160k_ade20k-512x512.py', (192, 256)),
+        ('detection/mask-rcnn_hpx-former-s18_fpn_1x_coco.py', (320, 448)),
+    ],
+)
+def test_published_configs(config: str, size: tuple[int, int], tmp_path: Path, add_row):
+    torch.manual_seed(0)
+    result = export_model(build_for_export(CONFIGS / config), tmp_path / 'model.onnx', size)
+    assert result.error < MAX_ERROR
+    add_row('Exported: onnxruntime against torch', model=Path(config).stem, size=size, error=result.error)
+
+
 def test_program_of_torch_export(tmp_path: Path):
     target = make_target('hpx_former_tiny')
     image = torch.randn(1, 3, 45, 33)
@@ -133,6 +171,17 @@ def test_a_fixed_batch_is_one_image(tmp_path: Path):
         load_exported(result.file)(torch.zeros(2, 3, 32, 32))
 
 
+def test_a_model_that_cannot_be_traced(tmp_path: Path):
+    class Branch(nn.Module):
+        def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+            return (image if image.sum() > 0 else -image,)
+
+    target = ExportTarget(Branch().eval(), 'detection', {})
+    with pytest.raises(UserError, match=r'^the model cannot be exported at 8 x 8: '):
+        export_model(target, tmp_path / 'model.pt2', (8, 8))
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=r'needs onnx, which is not installed: pip install .mmhyena\[export\]'):
@@ -151,7 +200,7 @@ def test_wrong_name_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture):
 
 
 @pytest.mark.slow
-def test_command(task: str, config, weights, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_command(task: str, config, weights, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
     import json
 
     import onnx
@@ -169,5 +218,14 @@ def test_command(task: str, config, weights, tmp_path: Path, capsys: pytest.Capt
         assert outputs[0].shape == (1, 6, 64, 96)
     elif task == 'classification':
         assert outputs[0].sum().item() == pytest.approx(1, abs=1e-5)
+        run_documented_code(tmp_path, monkeypatch)
+        assert capsys.readouterr().out.strip() in json.loads(metadata['classes'])
     else:
         assert len(outputs) == 4
+
+
+def run_documented_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the Python block of docs/deployment.md where ``model.onnx`` is."""
+    (code,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/deployment.md').read_text(), re.DOTALL)
+    monkeypatch.chdir(folder)
+    exec(code, dict(pixels=torch.randint(256, (64, 96, 3)).numpy()))
