@@ -2,16 +2,19 @@
 # Every CPU figure of docs/performance.md, in about a quarter of an hour on two quiet cores:
 #     sh benchmarks/run_cpu.sh [--clock cpu] [--rounds N]
 #     OFFICIAL=../HyenaPixel sh benchmarks/run_cpu.sh      # and against a checkout of the official code
+# Records go to benchmarks/results, or to the folder RESULTS.
 # On a machine that others use as well: THREADS=1 sh benchmarks/run_cpu.sh --clock cpu
 set -e
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python}
 threads=${THREADS:-$(nproc)}
+results=${RESULTS:-benchmarks/results}
 archs='hpx_former_s18 hb_former_s18'
 run() {
     name=$1
     shift
-    $python -m benchmarks.compare "$@" --out "benchmarks/results/cpu_$name.csv"
+    echo "$(date +%T) $name"
+    $python -m benchmarks.compare "$@" --out "$results/cpu_$name.csv"
 }
 # One long convolution.
 run op op 64x56x56 64x128x128 64x200x336 320x50x84 512x7x7 --kernel 111 111 111 27 13 --threads "$threads" "$@"
@@ -38,6 +41,8 @@ if [ -n "$OFFICIAL" ]; then
 fi
 # An image size seen for the first time.
 for arch in $archs; do
-    $python -m benchmarks.new_size "$arch" --out "benchmarks/results/cpu_new_size_$arch.csv"
+    echo "$(date +%T) new_size $arch"
+    $python -m benchmarks.new_size "$arch" --out "$results/cpu_new_size_$arch.csv"
 done
-$python -m benchmarks.upper_bound --threads "$threads" "$@"
+$python -m benchmarks.upper_bound --threads "$threads" --csv "$results/cpu_upper_bound.csv" "$@"
+echo "$(date +%T) done"

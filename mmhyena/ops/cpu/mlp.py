@@ -237,10 +237,10 @@ def _mlp_grads(
     tile = _tile_rows(x, fc1.shape[0], SAVED_TILE)
     for rows, out, g, relu in zip(x.split(tile), grad_x.split(tile), grad.split(tile), relus):
         _add_product(grad_fc2, g.t(), _scale_square(relu, scale, bias))
-        product = (g @ fc2).mul_(relu)  # d * t, (rows, hidden)
+        product = _product(g, fc2.t()).mul_(relu)  # d * t, (rows, hidden)
         grad_scale += _dot(product, relu)
         _add_product(grad_fc1, product.t(), rows)
-        torch.mul(product @ fc1, (2 * scale).to(x.dtype), out=out)
+        torch.mul(_product(product, fc1.t()), (2 * scale).to(x.dtype), out=out)
     grad_bias = grad.sum(0, dtype=dtype) @ fc2.sum(1, dtype=dtype)
     return (
         grad_x,
