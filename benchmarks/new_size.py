@@ -4,6 +4,7 @@ The weights are known in both cases, so a new size costs transforms and no filte
 no round before has seen; its second forward is the known one.
 
 python -m benchmarks.new_size hpx_former_s18 --start 320x416 --step 32 --rounds 9
+python -m benchmarks.new_size hpx_former_s18 --start 960x960 --step 64 --rounds 1 --filter-resize
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--start', default='320x416', help='first image size')
     parser.add_argument('--step', type=int, default=32, help='pixels by which both axes grow per round')
     parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument(
+        '--filter-resize', action='store_true', help='resample kernels to the map: a new size runs filter networks as well'
+    )
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--out', metavar='CSV')
     args = parser.parse_args(argv)
@@ -41,7 +45,7 @@ def benchmark(args: argparse.Namespace) -> None:
     """Time both forwards at every size and print the median ratio."""
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    model = HyenaFormer(args.arch).eval()
+    model = HyenaFormer(args.arch, filter_resize=args.filter_resize or None).eval()
     height, width = parse_size(args.start)
     first = cpu_ms(lambda: model(torch.randn(1, 3, height, width)))
     model(torch.randn(1, 3, height, width))

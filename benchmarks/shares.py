@@ -65,7 +65,11 @@ def calls_of_parts(model: nn.Module, x: Tensor) -> dict[str, Calls]:
     for part, u in recorded_inputs(model, x):
         if isinstance(part, nn.Linear):
             u = u.contiguous()
+            rows = part.weight.detach().clone()  # fusing stores those of the parts by columns
             half, weight = u.bfloat16(), part.weight.detach().bfloat16()
+            parts.setdefault('linear layers, weights by rows', []).append(
+                lambda u=u, w=rows, p=part: linear(u, w, p.bias)
+            )
             parts.setdefault('linear layers', []).append(lambda u=u, p=part: linear(u, p.weight, p.bias))
             parts.setdefault('linear layers in bfloat16', []).append(lambda u=half, w=weight: linear(u, w))
         elif isinstance(part, LongConv):
