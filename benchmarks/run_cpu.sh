@@ -32,7 +32,7 @@ run threads_1 backbone $archs --size 224 --rounds 7 --fuse --against official co
 run compile backbone $archs --size 224 --rounds 7 --compile --against elementary --threads "$threads" "$@"
 # A training step, and what it saves for backward.
 run train backbone hpx_former_s18 --size 512 --mode train --batch 2 --rounds 5 --warmup 1 --threads "$threads" "$@"
-run memory backbone $archs --size 512 --mode memory
+run memory backbone $archs --size 512 --mode memory --threads "$threads"
 if [ -n "$OFFICIAL" ]; then
     run official_code backbone $archs --size 224 512 --rounds 5 --warmup 1 --fuse --official "$OFFICIAL" \
         --threads "$threads" "$@"
