@@ -31,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--step', type=int, default=32, help='pixels by which both axes grow per round')
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument(
-        '--filter-resize', action='store_true', help='resample kernels to the map: a new size runs filter networks as well'
+        '--filter-resize', action='store_true', help='resample kernels to the map: a new size runs networks as well'
     )
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--out', metavar='CSV')
