@@ -31,6 +31,7 @@ METRICS = {'coco/bbox_mAP': 'box mAP', 'coco/segm_mAP': 'mask mAP', 'mIoU': 'mIo
 # Values of filter_resize in the raw files; of no long kernels there is one line.
 KERNELS = {'': 'as trained', 'False': 'as built', 'True': 'resampled', 'extend': 'extended'}
 STYLES = {'True': '--', 'extend': ':'}
+TRAINED = {'hyena_nd': 'True'}  # resampled in training, others as built
 COSTS = {'params_m': 'parameters (M)', 'gmacs': 'G MACs', 'saved_mib': 'saved for backward (MiB)'}
 
 
@@ -291,15 +292,24 @@ def draw_resolution(path: Path) -> None:
     _save(figure, path, bottom=0.08)
 
 
-def draw_growth(axis: Any, task: str, growth: str) -> None:
-    """Draw accuracy against the sides of the images, color by mixer and line by kind of kernels."""
+def draw_growth(axis: Any, task: str, growth: str, trained: bool = False) -> None:
+    """Draw accuracy against the sides of the images, color by mixer and line by kind of kernels.
+
+    Args:
+        axis: Axes of matplotlib.
+        task: Whose models.
+        growth: What is larger, ``'objects'`` or ``'canvas'``.
+        trained: Whether kernels as in training are drawn alone, with a label per mixer.
+    """
     found = studies('resolution')
     for number, mixer in enumerate(_resolution_mixers()):
         rows = [row for row in found.get((task, mixer), []) if row['growth'] == growth]
-        for resize in dict.fromkeys(row['filter_resize'] for row in rows):
+        kinds = dict.fromkeys(row['filter_resize'] for row in rows)
+        for resize in [TRAINED.get(mixer, next(iter(kinds)))] if trained and rows else kinds:
             metric = metrics_of(rows)[0]
             points = [(float(r['factor']), float(r[metric])) for r in rows if r['filter_resize'] == resize]
-            axis.plot(*zip(*points), color=f'C{number}', marker='o', ms=4, ls=STYLES.get(resize, '-'))
+            style = '-' if trained else STYLES.get(resize, '-')
+            axis.plot(*zip(*points), color=f'C{number}', marker='o', ms=4, label=mixer, ls=style)
             axis.set_ylabel(METRICS[metric])
     axis.set_xlabel('sides of the image, of those in training')
     axis.grid(alpha=0.3)
