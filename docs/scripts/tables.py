@@ -166,6 +166,56 @@ def _times() -> str:
     return table(['architecture', *(size.replace('x', ' x ') for size in sizes)], rows)
 
 
+# --- Deployment ---
+
+
+def deployment() -> str:
+    """Return the page about exported files."""
+    records = read_csv('export.csv')
+    rows = [
+        [
+            f'`{row["config"]}`',
+            row['task'],
+            row['form'],
+            row['size'].replace('x', ' x '),
+            row['file_mb'],
+            f'{float(row["abs_error"]):.0e}',
+            f'{float(row["rel_error"]):.0e}',
+            row['speed'],
+        ]
+        for row in records
+    ]
+    head = ['config', 'task', 'form', 'image', 'MB', 'largest absolute error', 'relative error', 'times eager']
+    text = (ROOT / 'docs/scripts/deployment.md.in').read_text()
+    return text.format(
+        note=NOTE,
+        measured=table(head, rows),
+        machine=_machine(records[0]),
+        command=records[0]['command'],
+        **_quantized(),
+    )
+
+
+def _quantized() -> dict[str, str]:
+    forms = {'int8, dynamic': 'q_dynamic', 'int8, static': 'q_static', 'bfloat16, eager autocast': 'q_bf16'}
+    found = {}
+    for row in read_csv('quantization.csv'):
+        name = forms[row['form']]
+        found[f'{name}_mb'] = row['file_mb']
+        found[f'{name}_speed'] = row['speed']
+        found[f'{name}_error'] = f'{float(row["rel_error"]):.1%}'
+    shared = dict(q_config=row['config'], q_size=row['size'].replace('x', ' x '), q_float32=row['float32_mb'])
+    return dict(found, **shared, q_machine=_machine(row), q_command=row['command'])
+
+
+def _machine(row: dict[str, str]) -> str:
+    clock = dict(cpu='processor time', wall='wall time')[row['clock']]
+    count = int(row['threads'])
+    torch_version = row['torch'].partition('+')[0]
+    threads = f'{count} thread{"s" * (count > 1)}'
+    return f'{row["device"]}, {threads}, torch {torch_version}, onnxruntime {row["onnxruntime"]}, {clock}'
+
+
 # --- Model cards ---
 
 _CARDS = {'hyenapixel': 'HyenaPixel', 'ibit': 'IBiT'}
@@ -191,7 +241,12 @@ def pages() -> dict[Path, str]:
     """Return every page that is written, by its path."""
     docs = ROOT / 'docs'
     cards = {docs / f'model_cards/{name}.md': model_card(name) for name in _CARDS}
-    return {docs / 'model_zoo.md': model_zoo(), docs / 'architectures.md': architectures(), **cards}
+    return {
+        docs / 'model_zoo.md': model_zoo(),
+        docs / 'architectures.md': architectures(),
+        docs / 'deployment.md': deployment(),
+        **cards,
+    }
 
 
 def main() -> None:
