@@ -4,7 +4,7 @@
 #   bash tools/quickstart.sh            environment, Shapes data, training, COCO evaluation, pictures
 #   bash tools/quickstart.sh --quick    the same in about a minute, to see that every part works (or QUICK=1)
 #
-# Needs Python 3.10, 3.11 or 3.12, bash and a package index; no compiler, no GPU. What is there already (environment,
+# Needs Python 3.10 to 3.13, bash and a package index; no compiler, no GPU. What is there already (environment,
 # data, finished training) is reused, and an interrupted training resumes.
 # Exits with 1 if box or mask mAP stays below 0.50. tools/lib/env.sh lists the settings of the environment.
 set -euo pipefail

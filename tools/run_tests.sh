@@ -11,6 +11,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/env.sh"
 
 ensure_env
+ensure_extras
 
 cores="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
 jobs="${MMHYENA_TEST_JOBS:-$((cores < 4 ? cores : 4))}"

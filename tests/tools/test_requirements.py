@@ -23,7 +23,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
-DISTRIBUTIONS = {'onedl': ('3.10', '3.11', '3.12'), 'openmmlab': ('3.10',)}
+DISTRIBUTIONS = {'onedl': ('3.10', '3.11', '3.12', '3.13'), 'openmmlab': ('3.10',)}
 
 
 def read_pins(distribution: str, python: str) -> dict[str, str]:
@@ -67,6 +67,17 @@ def test_lock_names_no_place_and_only_headless_opencv(distribution: str):
     assert not re.search(r'://|^-|@', text, flags=re.MULTILINE)
     for python in DISTRIBUTIONS[distribution]:
         assert [name for name in read_pins(distribution, python) if 'opencv' in name] == ['opencv-python-headless']
+
+
+@pytest.mark.parametrize('python', DISTRIBUTIONS['onedl'])
+def test_pins_of_the_optional_parts(python: str):
+    pins, more = read_pins('onedl', python), read_pins('onedl-extras', python)
+    assert {name: more.get(name) for name in pins} == pins
+    wanted = [item for name in ('cam', 'docs', 'export', 'tensorboard') for item in extra(name)]
+    assert [
+        str(item) for item in wanted if not item.specifier.contains(more.get(item.name, '0'), prereleases=True)
+    ] == []
+    assert [name for name in more if 'opencv' in name] == ['opencv-python-headless']
 
 
 def test_package_itself_needs_no_openmmlab():

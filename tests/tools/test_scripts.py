@@ -142,10 +142,10 @@ def test_documented_paths_exist(document: str):
 
 def test_no_python(system_path: Path, tmp_path: Path):
     result = run(ROOT / 'tools/run_tests.sh', PATH=system_path, MMHYENA_VENV=tmp_path / 'venv')
-    assert 'Python 3.10, 3.11 or 3.12 is needed' in last_line(result)
+    assert 'Python 3.10, 3.11, 3.12 or 3.13 is needed' in last_line(result)
 
 
-@pytest.mark.parametrize('version', ['3.9', '3.13', '2.7'])
+@pytest.mark.parametrize('version', ['3.9', '3.14', '2.7'])
 def test_unfit_python_is_named(system_path: Path, tmp_path: Path, version: str):
     python = write_script(system_path / 'python3', f'#!/usr/bin/env bash\necho {version}\n')
     for script in ('quickstart.sh', 'run_tests.sh'):
@@ -236,6 +236,17 @@ def test_environment_is_renewed_when_its_pins_change(repository: Path):
     result = run(repository / 'tools/quickstart.sh', CALLS=repository / 'calls.txt', MMHYENA_MIN_FREE_GB='9999999')
     assert 'reused' not in result.stdout
     assert 'free space' in last_line(result)
+
+
+def test_the_tests_add_the_optional_parts_once(repository: Path):
+    write_script(repository / '.venv/bin/uv', '#!/usr/bin/env bash\necho "uv $*" >>"$CALLS"\n')
+    settings = dict(CALLS=repository / 'calls.txt', REAL_PYTHON=sys.executable, MMHYENA_MIN_FREE_GB='0')
+    quickstart(repository)
+    assert calls(repository, 'extras') == []
+    for _ in range(2):
+        assert run(repository / 'tools/run_tests.sh', '--version', **settings).returncode == 0
+    assert len(calls(repository, 'uv pip install')) == len(calls(repository, 'onedl-extras.txt')) == 1
+    assert 'reused' in quickstart(repository).stdout
 
 
 def test_quickstart_passes_at_the_goal(repository: Path):

@@ -42,7 +42,7 @@ def test_commands_parse_and_name_files_that_exist(path: Path):
 
 def test_every_distribution_and_python_has_a_job():
     jobs = read_workflow(ROOT / '.github/workflows/ci.yml')['jobs']
-    assert jobs['onedl']['strategy']['matrix']['python'] == ['3.10', '3.11', '3.12']
+    assert jobs['onedl']['strategy']['matrix']['python'] == ['3.10', '3.11', '3.12', '3.13']
     assert 'bash .ci/run' in commands({'jobs': {'onedl': jobs['onedl']}})
     assert jobs['openmmlab']['env'] == {'MMHYENA_DISTRIBUTION': 'openmmlab'}
     assert {'newest', 'bare', 'wheel', 'docs'} <= set(jobs)

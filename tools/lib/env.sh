@@ -28,7 +28,7 @@ python_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2
 choose_distribution() {
     case "$DISTRIBUTION" in
         onedl)
-            PYTHONS='Python 3.10, 3.11 or 3.12'
+            PYTHONS='Python 3.10, 3.11, 3.12 or 3.13'
             DEFAULT_VENV="$ROOT/.venv"
             OTHER_DISTRIBUTION='mmcv'
             ;;
@@ -43,7 +43,7 @@ choose_distribution() {
 
 is_supported() {
     case "$DISTRIBUTION $(python_version "$1")" in
-        *' 3.10' | 'onedl 3.11' | 'onedl 3.12') return 0 ;;
+        *' 3.10' | 'onedl 3.11' | 'onedl 3.12' | 'onedl 3.13') return 0 ;;
         *) return 1 ;;
     esac
 }
@@ -54,7 +54,7 @@ python_candidates() {
         return
     fi
     local name
-    for name in python3 python3.12 python3.11 python3.10 python; do
+    for name in python3 python3.12 python3.13 python3.11 python3.10 python; do
         command -v "$name" || true
     done
 }
@@ -163,9 +163,7 @@ install_with_pip() {
         --editable "$ROOT" 2>&1 | tee -a "$LOG" | { grep --line-buffered -E '^(Collecting|Installing)' || true; }
 }
 
-install_packages() {
-    check_space "$VENV" 7 'the environment'
-    say 'installing the pinned packages (5.5 GB; minutes on the first run, seconds from the cache)'
+install_lock() {
     find_uv
     choose_cache
     if ! install_with_uv; then
@@ -173,6 +171,12 @@ install_packages() {
         say 'uv could not install them; trying pip'
         install_with_pip || install_failed
     fi
+}
+
+install_packages() {
+    check_space "$VENV" 7 'the environment'
+    say 'installing the pinned packages (5.5 GB; minutes on the first run, seconds from the cache)'
+    install_lock
     "$PY" -c 'import cv2, mmcv, mmengine, torch' >>"$LOG" 2>&1 || install_failed
     if [ -n "$CACHE_OF_OURS" ]; then rm -rf "$CACHE_OF_OURS"; fi
 }
@@ -222,4 +226,18 @@ ensure_env() {
     env_stamp >"$STAMP"
     rm -f "$LOG"
     say "environment: $VENV ($("$PY" -c 'import torch; print("torch", torch.__version__)'))"
+}
+
+# Adds what the tests of the optional parts need (export, class activation maps, this site, curves), if there is a lock
+# file for it. The quick start does without. Call it after ensure_env.
+ensure_extras() {
+    local stamp="$VENV/.mmhyena-extras-stamp" lock="$ROOT/requirements/$DISTRIBUTION-extras.txt"
+    if [ ! -f "$lock" ] || [ "$(cat "$stamp" 2>/dev/null)" = "$(cksum <"$lock")" ]; then return; fi
+    LOG="$(mktemp "${TMPDIR:-/tmp}/mmhyena-install.XXXXXX")"
+    LOCK="$lock"
+    say 'installing the packages of the optional parts (270 MB)'
+    install_lock
+    if [ -n "$CACHE_OF_OURS" ]; then rm -rf "$CACHE_OF_OURS"; fi
+    cksum <"$lock" >"$stamp"
+    rm -f "$LOG"
 }
