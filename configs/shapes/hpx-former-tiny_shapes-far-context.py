@@ -8,7 +8,7 @@ Command: python tools/train.py configs/shapes/hpx-former-tiny_shapes-far-context
 
 _base_ = 'hpx-former-tiny_shapes.py'
 data_root = 'data/shapes_far_context/classification'
-image_size = 192
+image_size = 96
 # No crop, which could lose the mark.
 train_pipeline = [_base_.train_pipeline[0], *_base_.train_pipeline[2:]]
 to_image_size = dict(type='Resize', scale=(image_size, image_size), interpolation='bicubic')

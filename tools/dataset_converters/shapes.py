@@ -30,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='folder of the data set, e.g. data/shapes')
     parser.add_argument('--train', type=int, default=1200, help='training images (default: 1200)')
     parser.add_argument('--val', type=int, default=150, help='validation images (default: 150)')
-    parser.add_argument('--size', type=parse_size, help='side or HxW in pixels (default: 160; far-context: 192)')
+    parser.add_argument('--size', type=parse_size, help='side or HxW in pixels (default: 160; far-context: 96)')
     parser.add_argument('--cls-train', type=int, help='classification training images (default: as --train)')
     parser.add_argument('--cls-val', type=int, help='classification validation images (default: as --val)')
     parser.add_argument(

@@ -3,7 +3,7 @@
 # No crop, which could lose the mark, and no change of colors, which tell the marks apart.
 _base_ = 'shapes_segmentation.py'
 data_root = 'data/shapes_far_context/'
-crop_size = (192, 192)
+crop_size = (96, 96)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

@@ -2,16 +2,17 @@
 
 Every image shows one or two discs, drawn from one distribution whatever their class, and a small mark elsewhere: a
 figure of one of the five classes in its typical color. All discs are of the class of the mark; the mark itself belongs
-to the background. Any pixel of a disc and any pixel of the mark are at least :data:`FAR_GAP` pixels apart along one
-axis, so that the mark lies outside of every square of less than twice that side around a disc's pixel.
+to the background. All else is gray: the mark is easy to find and its class easy to tell (the mean color of an image
+gives it), so that what is asked is who reaches it. Any pixel of a disc and any pixel of the mark are at least
+:data:`FAR_GAP` pixels apart along one axis, so that the mark lies outside of every square of less than twice that side
+around a disc's pixel.
 
-The gap is set by the theoretical receptive field of a network of 7 x 7 convolutions that is read at stride 8 after two
-blocks at stride 4 and two at stride 8, as in ``configs/shapes/segformer-s8_hpx-former-tiny_shapes-far-context.py``.
-From a feature it reaches 3 pixels in the 7 x 7 stem, 2 x 3 x 4 in the first stage, 4 in the 3 x 3 downsampling and
-2 x 3 x 8 in the second stage, 79 pixels; bilinear upsampling from stride 8 to the pixels adds less than 12. What such a
-network says of a disc cannot depend on the mark. A network that is read after all four stages reaches 475 pixels, and
-a decoder or classifier with global pooling sees all of the image: for the classification images of this variant the
-mark alone is enough, which makes them a control.
+The gap is set by the theoretical receptive field of a network of 7 x 7 convolutions that is read after two blocks at
+stride 4, as in ``configs/shapes/segformer-s4_hpx-former-tiny_shapes-far-context.py``. From a feature it reaches 3
+pixels in the 7 x 7 stem and 2 x 3 x 4 in the blocks; bilinear upsampling from stride 4 to the pixels adds less than 8.
+What such a network says of a disc cannot depend on the mark. A network that is read after all four stages reaches 475
+pixels, and a decoder or classifier with global pooling sees all of the image: for the classification images of this
+variant the mark alone is enough, which makes them a control.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ import numpy as np
 from mmhyena.datasets.shapes.figures import CLASSES, TYPICAL_HUE, Figure, random_figure
 from mmhyena.datasets.shapes.scene import Canvas, Scene, image_rng
 
-FAR_GAP = 96  # pixels between a figure and the mark, along the axis on which they are farther apart
-FAR_MIN_SIDE = 192  # pixels; below that gap, figures and mark hardly fit in
+FAR_GAP = 40  # pixels between a figure and the mark, along the axis on which they are farther apart
+FAR_MIN_SIDE = 96  # pixels; below that gap, figures and mark hardly fit in
 SUBJECTS = (1, 2)  # fewest and most discs
-SUBJECT_SIZE = (24.0, 34.0)  # pixels
-MARK_SIZE = 16.0  # pixels
+SUBJECT_SIZE = (14.0, 22.0)  # pixels
+MARK_SIZE = 14.0  # pixels
 TRIES = 10_000
 
 __all__ = ['FAR_GAP', 'FAR_MIN_SIDE', 'render_far_context']
@@ -67,6 +68,7 @@ def render_far_context(
     mark, subjects = _layout(rng, label, size)
     for subject in subjects:
         canvas.paint(subject)
+    canvas.remove_color()
     canvas.mark(mark, np.array(colorsys.hsv_to_rgb(TYPICAL_HUE[CLASSES[label]], 1.0, 0.95), dtype=np.float32))
     return canvas.finish(label)
 

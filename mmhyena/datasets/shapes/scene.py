@@ -196,6 +196,10 @@ class Canvas:
         full = np.append(self.full_areas, full_area)
         return bool(np.all(left >= np.maximum(MIN_VISIBLE_PIXELS, MIN_VISIBLE_FRACTION * full)))
 
+    def remove_color(self) -> None:
+        """Turn what is painted so far into shades of gray."""
+        self.image[:] = self.image.mean(axis=-1, keepdims=True)
+
     def mark(self, figure: Figure, color: np.ndarray) -> None:
         """Paint ``figure`` in one ``color``, RGB in [0, 1], as a part of the background that has no label."""
         rows, columns = np.arange(self.size[0])[:, None], np.arange(self.size[1])[None]

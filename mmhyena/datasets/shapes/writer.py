@@ -47,7 +47,7 @@ def generate_shapes(
         out: Folder of the data set; created if missing.
         train: Number of training images for detection and segmentation.
         val: Number of validation images.
-        size: Side of these images, or (height, width), pixels; by default 160, and 192 for ``'far-context'``.
+        size: Side of these images, or (height, width), pixels; by default 160, and 96 for ``'far-context'``.
         seed: Seed; the same parameters give the same bytes.
         cls_train: Number of classification images to train on, ``train`` by default.
         cls_val: Number of classification images to validate on, ``val`` by default.
