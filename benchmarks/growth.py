@@ -186,13 +186,10 @@ def append(path: Path, row: dict) -> None:
         writer.writerow(row)
 
 
-def report(rows: Sequence[dict], budget: float) -> None:
-    """Print the times and memory, and where every network needs more than ``budget`` GiB."""
-    from rich.console import Console
-    from rich.table import Table
-
+def summary(rows: Sequence[dict], budget: float) -> list[list[str]]:
+    """Return a table, head first: times and memory of every network, and where it needs more than ``budget`` GiB."""
     sizes = sorted({int(row['size']) for row in rows})
-    table = Table('network', *(f'{size}' for size in sizes), f'leaves {budget:g} GiB at')
+    lines = [['network', *(f'{size}' for size in sizes), f'leaves {budget:g} GiB at']]
     for network in dict.fromkeys(row['network'] for row in rows):
         cells = []
         for size in sizes:
@@ -205,8 +202,19 @@ def report(rows: Sequence[dict], budget: float) -> None:
                 first, second, peak = (float(row[key]) for key in ('first_s', 'second_s', 'peak_gib'))
                 cells.append(f'{second:.3g} s (first {first:.3g}), {peak:.3g} GiB')
         side = largest_side(measured(rows, network), budget)
-        cells.append('unknown' if side is None else f'{side:.0f} (predicted)')
-        table.add_row(network, *cells)
+        lines.append([network, *cells, 'unknown' if side is None else f'{side:.0f} (predicted)'])
+    return lines
+
+
+def report(rows: Sequence[dict], budget: float) -> None:
+    """Print the summary."""
+    from rich.console import Console
+    from rich.table import Table
+
+    head, *lines = summary(rows, budget)
+    table = Table(*head)
+    for line in lines:
+        table.add_row(*line)
     Console(width=200).print(table)
 
 
