@@ -36,6 +36,7 @@ from mmhyena.ops import (
     needs_tiles,
     no_autocast,
     norm_mlp_residual,
+    pack_weight,
     row_tiles,
     store_by_columns_,
     unpadded_depthwise_conv,
@@ -156,19 +157,19 @@ class _Weights(NamedTuple):
         return [*mixer, self.mlp.fc1, self.mlp.fc2]
 
     def rounded(self, dtype: torch.dtype) -> _Weights:
-        """Return the weights in half precision, each rounded once."""
+        """Return the weights in half precision, each rounded once, those of linear layers as products read them."""
 
-        def half(pair: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-            return contiguous(pair[0]), None if pair[1] is None else pair[1].to(dtype)
-
-        def contiguous(weight: Tensor) -> Tensor:  # by rows, which is faster in half precision
-            return weight.to(dtype).contiguous()
+        def half(pair: tuple[Tensor, Tensor | None], is_linear: bool) -> tuple[Tensor, Tensor | None]:
+            weight, bias = pair
+            weight = weight.to(dtype)
+            return pack_weight(weight) if is_linear else weight, None if bias is None else bias.to(dtype)
 
         fc1, fc2, scale, bias = self.mlp
         if scale is not None:
             fc2, bias = fold_star_relu(fc2, scale, bias)
-        mixer = None if self.mixer is None else _MixerWeights(*map(half, self.mixer))
-        return _Weights(mixer, _MlpWeights(contiguous(fc1), contiguous(fc2), None, bias.to(dtype)))
+        mixer = None if self.mixer is None else _MixerWeights(*map(half, self.mixer, (True, False, True)))
+        mlp = _MlpWeights(pack_weight(fc1.to(dtype)), pack_weight(fc2.to(dtype)), None, bias.to(dtype))
+        return _Weights(mixer, mlp)
 
 
 def _weights_of(block: MetaFormerBlock) -> _Weights:

@@ -22,6 +22,7 @@ __all__ = [
     'fold_star_relu',
     'linear',
     'norm_mlp_residual',
+    'pack_weight',
     'star_relu',
     'star_relu_mlp',
     'store_by_columns_',
@@ -61,10 +62,25 @@ def store_by_columns_(weight: Tensor) -> None:
     weight.data = weight.data.t().contiguous().t()
 
 
+def pack_weight(weight: Tensor) -> Tensor:
+    """Return the weight ``(C_out, C_in)`` of a linear layer in the order in which oneDNN computes with it.
+
+    :func:`linear` and :func:`norm_mlp_residual` alone take the result, without gradients. It is a plain contiguous
+    tensor where products do not run on oneDNN. In bfloat16 this saves a tenth of the time of small products
+    (``benchmarks/shares.py``).
+    """
+    weight = weight.contiguous()
+    if not _fits_onednn(weight, weight, None) or not hasattr(torch.ops.mkldnn, '_reorder_linear_weight'):
+        return weight
+    return torch.ops.mkldnn._reorder_linear_weight(weight)
+
+
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
     """``x @ weight.T + bias``, then a ReLU if asked for; not differentiable."""
-    if _fits_onednn(x, weight, bias):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'relu' if relu else 'none', [], '')
+    if weight.is_mkldnn and x.numel() == 0:
+        return x.new_empty(*x.shape[:-1], weight.shape[0])
+    if weight.is_mkldnn or _fits_onednn(x, weight, bias):
+        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, 'relu' if relu else 'none', [], '')
     y = F.linear(x, weight, bias)
     return y.relu_() if relu else y
 

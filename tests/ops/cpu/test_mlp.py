@@ -4,7 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmhyena.ops import linear, naive_star_relu_mlp, norm_mlp_residual, star_relu, star_relu_mlp, store_by_columns_
+from mmhyena.ops import (
+    linear,
+    naive_star_relu_mlp,
+    norm_mlp_residual,
+    pack_weight,
+    star_relu,
+    star_relu_mlp,
+    store_by_columns_,
+)
 from mmhyena.ops.cpu import mlp
 
 
@@ -138,6 +146,22 @@ def test_weights_stored_by_columns(shape):
     x = torch.randn(7, 2 * shape[1])[:, ::2]
     assert not mlp._fits_onednn(x, w, b)  # feature maps have to be contiguous
     torch.testing.assert_close(linear(x, w, b), F.linear(x, values, b), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('has_onednn', [True, False])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('shape', [(30, 20), (1, 20), (30, 1), (64, 48)])
+def test_packed_weights(shape, dtype, has_onednn, monkeypatch):
+    if not has_onednn:
+        monkeypatch.setattr(mlp, 'has_onednn', lambda: False)
+    w, b = torch.randn(shape).to(dtype), torch.randn(shape[0]).to(dtype)
+    packed = pack_weight(w.t().contiguous().t())
+    assert packed.shape == w.shape and packed.dtype == dtype
+    assert packed.is_mkldnn or not mlp._fits_onednn(w, w, None)
+    everywhere = torch.randn(2, 7, 2 * shape[1]).to(dtype)
+    for x in (everywhere[..., : shape[1]].contiguous(), everywhere[..., ::2], everywhere[:0, :, ::2]):
+        torch.testing.assert_close(linear(x, packed, b), F.linear(x, w, b), rtol=2e-2, atol=2e-2)
 
 
 def elementary(x, fc1, fc2, scale, bias):
