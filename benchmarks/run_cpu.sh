@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every CPU figure of docs/performance.md, in about a quarter of an hour on two quiet cores:
+# Every CPU figure of docs/performance.md, in less than half an hour on two quiet cores:
 #     sh benchmarks/run_cpu.sh [--clock cpu] [--rounds N]
 #     OFFICIAL=../HyenaPixel sh benchmarks/run_cpu.sh      # and against a checkout of the official code
 # Records go to benchmarks/results, or to the folder RESULTS.
@@ -21,7 +21,7 @@ run op op 64x56x56 64x128x128 64x200x336 320x50x84 512x7x7 --kernel 111 111 111 
 run growth op 64x56x56 64x112x112 64x224x224 64x448x448 --kernel 111 223 447 895 --rounds 5 --threads "$threads" "$@"
 # Features: small images, then large ones with fewer rounds.
 peers='elementary official convformer convnext'
-run features backbone $archs --size 224 512 --rounds 7 --fuse --against $peers --threads "$threads" "$@"
+run features backbone $archs --size 224 512 --rounds 15 --fuse --against $peers --threads "$threads" "$@"
 run features_large backbone $archs --size 800x1344 --rounds 3 --warmup 1 --fuse --against $peers --threads "$threads" "$@"
 # bfloat16, batches and threads.
 run bfloat16 backbone $archs --size 224 512 --rounds 7 --fuse --amp --against elementary convformer convnext \
@@ -36,9 +36,21 @@ run memory backbone $archs --size 512 --mode memory --threads "$threads"
 if [ -n "$OFFICIAL" ]; then
     run official_code backbone $archs --size 224 512 --rounds 5 --warmup 1 --fuse --official "$OFFICIAL" \
         --threads "$threads" "$@"
+    run official_code_large backbone $archs --size 800x1344 --rounds 3 --warmup 1 --fuse --official "$OFFICIAL" \
+        --threads "$threads" "$@"
     run official_code_train backbone hpx_former_s18 --size 512 --mode train --batch 2 --rounds 3 --warmup 1 \
         --official "$OFFICIAL" --threads "$threads" "$@"
 fi
+# Where the time goes.
+profile() {
+    name=$1
+    shift
+    echo "$(date +%T) profile_$name"
+    $python -m benchmarks.profile_ops hpx_former_s18 "$@" --threads "$threads" --out "$results/cpu_profile_$name.csv"
+}
+for size in 224 512 800x1344; do profile $size --size $size --fuse; done
+profile bfloat16 --size 512 --fuse --amp
+profile train --size 512 --batch 2 --mode train
 # An image size seen for the first time.
 for arch in $archs; do
     echo "$(date +%T) new_size $arch"

@@ -7,36 +7,21 @@ A test compares the pages with what it would write.
 from __future__ import annotations
 
 import argparse
-import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from performance import features, performance, share
+from records import NOTE, ROOT, read_csv, table
 
-ROOT = Path(__file__).resolve().parents[2]
-RECORDS = ROOT / 'benchmarks/results'
-NOTE = '<!-- written by docs/scripts/tables.py: edit that, or the metafiles -->'
 UNKNOWN = 'not published'
-
-
-def read_csv(name: str) -> list[dict[str, str]]:
-    """Return the rows of a record."""
-    with (RECORDS / name).open(newline='') as file:
-        return list(csv.DictReader(file))
 
 
 def read_metafiles() -> list[tuple[Path, dict[str, Any]]]:
     """Return every metafile of the model index, with its path."""
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     return [(ROOT / path, yaml.safe_load((ROOT / path).read_text())) for path in index['Import']]
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines)
 
 
 def figures(model: dict[str, Any]) -> list[tuple[str, float, str, str]]:
@@ -152,18 +137,17 @@ def architectures() -> str:
         published=table(
             ['architecture', 'parameters, M', 'operations, G', 'top-1', 'saved for backward, MiB per image'], rows
         ),
-        times=_times(),
+        times=_relative_times(),
         ours=table(['architecture', 'backbone', 'parameters, M', 'saved for backward, MiB per image'], ours),
     )
 
 
-def _times() -> str:
-    sizes = ('224', '512', '800x1344')
-    rows = []
-    for arch in ('hpx_former_s18', 'hb_former_s18'):
-        records = [read_csv(f'cpu_{arch}_{size}_convformer.csv')[0] for size in sizes]
-        rows.append([f'`{arch}`', *(f'{1 / float(row["ratio"]):.2f}' for row in records)])  # median over the rounds
-    return table(['architecture', *(size.replace('x', ' x ') for size in sizes)], rows)
+def _relative_times() -> str:
+    records = features()
+    cells = {(row['arch'], row['image']): share(row) for row in records if row['against'] == 'convformer'}
+    images = list(dict.fromkeys(image for _, image in cells))
+    rows = [[f'`{arch}`', *(cells[arch, image] for image in images)] for arch in ('hpx_former_s18', 'hb_former_s18')]
+    return table(['architecture', *images], rows)
 
 
 # --- Deployment ---
@@ -245,6 +229,7 @@ def pages() -> dict[Path, str]:
         docs / 'model_zoo.md': model_zoo(),
         docs / 'architectures.md': architectures(),
         docs / 'deployment.md': deployment(),
+        docs / 'performance.md': performance(),
         **cards,
     }
 

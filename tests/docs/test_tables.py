@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -14,11 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope='module')
 def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('docs_tables', ROOT / 'docs/scripts/tables.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / 'docs/scripts')  # as for a script, with the modules beside it
+        return importlib.import_module('tables')
 
 
 def test_pages_are_current(tables: ModuleType):

@@ -25,7 +25,7 @@ study() {  # NAME TOOL TASK MIXERS ARGUMENTS: a tool on the models of the mixers
 }
 
 canvas=$out/canvas
-for sides in 0.5:80:60 1.5:240:22 2:320:12; do
+for sides in 0.5:80:60 1.5:240:22 2:320:12 3:480:8; do
     factor=${sides%%:*}
     rest=${sides#*:}
     $python tools/dataset_converters/shapes.py --out "$canvas/$factor" --size "${rest%:*}" --val "${rest#*:}" \
@@ -38,7 +38,7 @@ for task in segmentation detection; do
     study "${reach}_hb" ablate_reach $task hb --taps 7 31 127 --out "$out/${reach}_hb.csv"
     for mixer in hpx hb hyena_nd attention convformer; do
         resolution=resolution_${task}_$mixer
-        study "$resolution" ablate_resolution $task $mixer --max-images 16 --factors 0.5 1 1.5 2 \
+        study "$resolution" ablate_resolution $task $mixer --max-images 16 --factors 0.5 1 1.5 2 3 \
             --canvas-data "$canvas/{factor}" --out "$out/$resolution.csv"
     done
 done
