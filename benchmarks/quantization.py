@@ -52,7 +52,8 @@ def quantize(source: Path, form: str, images: Sequence[Tensor]) -> Path:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     folder = source.parent
-    quant_pre_process(source, folder / 'prepared.onnx', skip_symbolic_shape=True)
+    # Optimized, products with a bias would become Gemm nodes, which dynamic quantization leaves in float32.
+    quant_pre_process(source, folder / 'prepared.onnx', skip_symbolic_shape=True, skip_optimization=True)
     graph = onnx.load(folder / 'prepared.onnx').graph
     constants = {tensor.name for tensor in graph.initializer}
     # Weights are the second factor, DFT matrices the first.
