@@ -1,6 +1,7 @@
 """Draw the figures of the page on long convolutions: python docs/scripts/figures.py [--out docs/images].
 
-All are computed by the layers themselves, untrained and with a fixed seed.
+They are computed by the layers themselves, untrained and with a fixed seed. With --predictions FOLDER, the first eight
+pictures that the quick start drew (outputs/quickstart) become the picture of the README.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from PIL import Image
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -91,12 +93,32 @@ def draw_fft_lengths(path: Path) -> None:
     plt.close(figure)
 
 
+def draw_predictions(folder: Path, path: Path) -> None:
+    """Put eight pictures into two rows, with fewer colors."""
+    pictures = [Image.open(file).convert('RGB') for file in sorted(folder.glob('*.[jp][pn]g'))[:8]]
+    if len(pictures) < 8:
+        raise SystemExit(f'error: {folder} holds {len(pictures)} pictures, eight are needed: run tools/quickstart.sh')
+    side, gap = 320, 10
+    sheet = Image.new('RGB', (4 * (side + gap) - gap, 2 * (side + gap) - gap), 'white')
+    for place, picture in enumerate(pictures):
+        at = (place % 4 * (side + gap), place // 4 * (side + gap))
+        sheet.paste(picture.resize((side, side), Image.Resampling.LANCZOS), at)
+    sheet.quantize(256).save(path, optimize=True)
+
+
 def main() -> None:
-    """Draw all figures."""
+    """Draw all figures, or the picture of the README alone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'docs/images', help='folder (default: docs/images)')
-    out = parser.parse_args().out
+    parser.add_argument(
+        '--predictions', type=Path, metavar='FOLDER', help='draw quickstart.png of these pictures alone'
+    )
+    args = parser.parse_args()
+    out = args.out
     out.mkdir(parents=True, exist_ok=True)
+    if args.predictions:
+        draw_predictions(args.predictions, out / 'quickstart.png')
+        return
     draw_kernels(out / 'kernels.png')
     draw_reach(out / 'reach.png')
     draw_fft_lengths(out / 'fft_lengths.png')

@@ -86,6 +86,7 @@ def performance() -> str:
     tables = dict(
         features=_compared(features(), case),
         bfloat16=_bfloat16(read_times('bfloat16')),
+        agreement=_agreement(),
         batches=_compared(read_times('batches'), dict(case, batch='images')),
         threads=_compared(read_times('threads_1'), case),
         compiled=_ratios(read_times('compile'), case, 'times faster than not compiled'),
@@ -112,7 +113,7 @@ def performance() -> str:
         'training': ('train', 'official_code_train'),
         'new_size': ('new_size_hpx_former_s18', 'new_size_hb_former_s18'),
     }
-    without = ('forward_growth',)  # whose rows hold no command
+    without = ('agreement', 'forward_growth')  # commands are in the text
     lines = {f'{name}_source': _sources(*sources.get(name, (name,))) for name in tables if name not in without}
     record = read_csv('cpu_features.csv')[0]
     machine = (
@@ -131,6 +132,14 @@ def _bfloat16(rows: list[dict[str, str]]) -> str:
     compared = _compared(rows, dict(arch='backbone', image='image')).splitlines()
     ends = ['largest relative error against float32', '---', *errors.values()]
     return '\n'.join(f'{line} {end} |' for line, end in zip(compared, ends))
+
+
+def _agreement() -> str:
+    rows = [row for name in ('amp_agreement', 'amp_agreement_pixels') for row in read_csv(f'{name}.csv')]
+    lines = [
+        [f'`{row["config"]}`', row['images'], row['predictions'], f'{float(row["agreement"]):.3%}'] for row in rows
+    ]
+    return table(['model, trained here', 'images', 'predictions', 'the same class'], lines)
 
 
 def _training() -> str:

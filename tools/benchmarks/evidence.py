@@ -276,7 +276,7 @@ def draw_reach(path: Path) -> None:
         axis.set_xticks(taps, [str(tap) for tap in taps])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, ncols=3, loc='upper center', bbox_to_anchor=(0.5, -0.22))
     _save(figure, path)
 
 
