@@ -31,6 +31,7 @@ for sides in 0.5:80:60 1.5:240:22 2:320:12 3:480:8; do
     $python tools/dataset_converters/shapes.py --out "$canvas/$factor" --size "${rest%:*}" --val "${rest#*:}" \
         --figure-side 160 --train 0 --cls-train 0 --cls-val 0
 done
+images=16
 for task in segmentation detection; do
     reach=reach_$task
     study "${reach}_hpx" ablate_reach $task hpx --taps 1 3 7 15 31 --per-stage --out "$out/${reach}_hpx.csv"
@@ -38,9 +39,10 @@ for task in segmentation detection; do
     study "${reach}_hb" ablate_reach $task hb --taps 7 31 127 --out "$out/${reach}_hb.csv"
     for mixer in hpx hb hyena_nd attention convformer; do
         resolution=resolution_${task}_$mixer
-        study "$resolution" ablate_resolution $task $mixer --max-images 16 --factors 0.5 1 1.5 2 3 \
+        study "$resolution" ablate_resolution $task $mixer --max-images $images --factors 0.5 1 1.5 2 3 \
             --canvas-data "$canvas/{factor}" --out "$out/$resolution.csv"
     done
+    images=12
 done
 study erf_segmentation visualize_erf segmentation 'convformer hb hpx' \
     --images data/shapes/val --num 16 --size 160 160 --out "$out/erf_segmentation.png"
