@@ -87,7 +87,7 @@ def draw(args: argparse.Namespace) -> None:
     evidence = _evidence()
     axis = right.subplots()
     evidence.draw_growth(axis, 'segmentation', 'objects', trained=True)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc='lower left', bbox_to_anchor=(0.17, 0))
     axis.set_title('mIoU of larger images', fontsize=9)
     left.subplots_adjust(left=0.07, right=0.98, top=0.94, bottom=0.07, wspace=0.08, hspace=0.16)
     right.subplots_adjust(left=0.16, right=0.97, top=0.94, bottom=0.14)
