@@ -18,12 +18,11 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.harness import machine_facts, write_csv
+from mmhyena.apis.inference.images import find_images
 from mmhyena.apis.inference.inferencer import Inferencer
 from mmhyena.apis.inference.results import Classification, Result, Segmentation
 from mmhyena.errors import UserError
 from mmhyena.utils.cli import run_cli
-
-SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,20 +51,17 @@ def classes_of(result: Result) -> np.ndarray:
     raise UserError(f'agreement is that of classifiers and segmentors; this model is for {result.task}')
 
 
-def predict(args: argparse.Namespace, files: list[str], amp: bool) -> np.ndarray:
+def predict(args: argparse.Namespace, files: list[Path], amp: bool) -> np.ndarray:
     """Return the classes of all images, or of all their pixels."""
     inferencer = Inferencer(args.config, args.checkpoint, device='cpu', amp=amp)
-    batches = [files[i : i + args.batch_size] for i in range(0, len(files), args.batch_size)]
+    results = inferencer.stream(files, args.batch_size)
     label = 'bfloat16' if amp else 'float32'
-    results = (result for batch in track(batches, label) for result in inferencer(batch, batch_size=len(batch)))
-    return np.concatenate([classes_of(result) for result in results])
+    return np.concatenate([classes_of(result) for result in track(results, label, total=len(files))])
 
 
 def run(args: argparse.Namespace) -> None:
     """Predict twice, compare and write the row."""
-    files = sorted(str(path) for path in args.images.rglob('*') if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise UserError(f'{args.images} holds no images ({", ".join(SUFFIXES)})')
+    files = find_images(args.images, recursive=True)
     single, half = predict(args, files, amp=False), predict(args, files, amp=True)
     agreement = f'{(single == half).mean():.5f}'
     row = dict(config=args.config, images=len(files), predictions=len(single), agreement=agreement)

@@ -23,7 +23,7 @@ from mmhyena.backbones import HyenaFormer
 from mmhyena.layers import LongConv
 from mmhyena.layers.hyena import GatedMixer
 from mmhyena.layers.metaformer import Downsample, StarReLU
-from mmhyena.ops import depthwise_conv, linear
+from mmhyena.ops import depthwise_conv, linear, pack_weight
 from mmhyena.utils.cli import run_cli
 
 Calls = list[Callable[[], object]]
@@ -72,7 +72,10 @@ def calls_of_parts(model: nn.Module, x: Tensor) -> dict[str, Calls]:
             )
             parts.setdefault('linear layers', []).append(lambda u=u, p=part: linear(u, p.weight, p.bias))
             parts.setdefault('linear layers in bfloat16', []).append(lambda u=half, w=weight: linear(u, w))
-            parts.setdefault('linear layers in bfloat16, weights packed', []).append(packed_product(half, weight))
+            packed = pack_weight(weight)
+            parts.setdefault('linear layers in bfloat16, weights packed', []).append(
+                lambda u=half, w=packed: linear(u, w)
+            )
         elif isinstance(part, LongConv):
             parts.setdefault('long convolutions', []).append(lambda u=u, p=part: p(u))
         elif id(part) in short:
@@ -90,12 +93,6 @@ def calls_of_parts(model: nn.Module, x: Tensor) -> dict[str, Calls]:
         elif isinstance(part, StarReLU):
             parts.setdefault('StarReLU', []).append(lambda u=u, p=part: p(u))
     return parts
-
-
-def packed_product(x: Tensor, weight: Tensor) -> Callable[[], Tensor]:
-    """Return the product of ``x`` and a weight that was brought into oneDNN's own layout before."""
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, x.numel() // x.shape[-1])
-    return lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, 'none', [], '')
 
 
 def least_ms(contestants: dict[str, Calls], rounds: int) -> dict[str, float]:

@@ -23,8 +23,8 @@ class Constant:
     def __init__(self, config: str, checkpoint: str, device: str, amp: bool) -> None:
         self.amp = amp
 
-    def __call__(self, files: list[str], batch_size: int) -> list[Classification]:
-        wrong = [self.amp and Path(file).stem == '3' for file in files]
+    def stream(self, files: list[Path], batch_size: int) -> list[Classification]:
+        wrong = [self.amp and file.stem == '3' for file in files]
         return [Classification(scores=np.array([float(bad), float(not bad)]), **COMMON) for bad in wrong]
 
 
@@ -42,5 +42,5 @@ def test_pixels_count_one_by_one_and_boxes_are_refused(tmp_path: Path):
     boxes = Detection(boxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, int), **COMMON)
     with pytest.raises(UserError, match='classifiers and segmentors'):
         amp_agreement.classes_of(boxes)
-    with pytest.raises(UserError, match='holds no images'):
+    with pytest.raises(UserError, match='no image at'):
         amp_agreement.run(amp_agreement.parse_args(['config.py', 'x.pth', str(tmp_path)]))
